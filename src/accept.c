@@ -1,0 +1,108 @@
+#include "socket.h"
+#include "sys.h"
+
+/* How long a listener is left alone when there was no descriptor for the next connection. */
+#define EXHAUSTED_NS (50 * NS_PER_MS)
+
+int weir_listen(weir_socket *s, int backlog)
+{
+    int rc = socket_enter(s, 0);
+
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&s->lock);
+    enum phase phase = socket_phase(s);
+    int family = s->family == AF_UNSPEC ? AF_INET6 : s->family;
+    int fd = s->fd;
+    if (s->type == SOCK_DGRAM)
+        rc = -EOPNOTSUPP;
+    else if (phase == PHASE_CONNECTED || phase == PHASE_CONNECTING)
+        rc = -EISCONN;
+    else if (phase == PHASE_NEW && family == AF_UNIX)
+        rc = -EDESTADDRREQ;
+    else if (fd < 0)
+        rc = fd = socket_descriptor(s, family, false);
+    if (rc >= 0)
+        rc = sys_listen(fd, backlog > 0 ? backlog : SOMAXCONN);
+    if (rc == 0)
+        socket_attach(s, fd, family, PHASE_LISTENING);
+    else if (fd >= 0 && s->fd < 0)
+        sys_close(fd);
+    if (rc == 0 && phase != PHASE_LISTENING)
+        rc = socket_make_nonblocking(s);
+    socket_wake(s, WAKE_CHANGED);
+    pthread_mutex_unlock(&s->lock);
+    socket_leave(s, 0);
+    return rc;
+}
+
+/* Errors of the one connection that was next, which is gone with it: accept(2). */
+static bool skipped(int rc)
+{
+    switch (rc) {
+    case -EINTR:
+    case -ECONNABORTED:
+    case -ENETDOWN:
+    case -EPROTO:
+    case -ENOPROTOOPT:
+    case -EHOSTDOWN:
+    case -ENONET:
+    case -EHOSTUNREACH:
+    case -ENETUNREACH:
+    case -ETIMEDOUT:
+    case -EPERM:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool exhausted(int rc)
+{
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS || rc == -ENOMEM;
+}
+
+/* Nobody looks at the listener for a while: it stays readable, and each look would fail again. */
+static void hold_off(weir_socket *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->accept_after_ns = sys_now() + EXHAUSTED_NS;
+    socket_wake(s, WAKE_CHANGED);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static int accept_descriptor(weir_socket *s, uint64_t deadline_ns)
+{
+    for (;;) {
+        int fd = sys_accept(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0 || (fd != -EAGAIN && !skipped(fd) && !exhausted(fd)))
+            return fd;
+        if (skipped(fd))
+            continue;
+        if (exhausted(fd))
+            hold_off(s);
+        int rc = wait_ready(s, WEIR_READABLE, deadline_ns, NEVER);
+        if (rc == -EAGAIN)
+            return fd;
+        if (rc < 0)
+            return rc;
+    }
+}
+
+int weir_accept(weir_socket *s, weir_socket **ret)
+{
+    uint64_t deadline_ns;
+    int rc = ret ? socket_enter(s, 0) : -EINVAL;
+
+    if (rc < 0)
+        return rc;
+    rc = socket_phase(s) == PHASE_LISTENING ? wait_enter(s, &deadline_ns) : -EINVAL;
+    if (rc == 0)
+        rc = accept_descriptor(s, deadline_ns);
+    if (rc >= 0)
+        rc = socket_wrap(ret, rc, s->family, s->type, s->protocol, PHASE_CONNECTED);
+    else if (socket_closed(s))
+        rc = WEIR_ECLOSED;
+    socket_leave(s, 0);
+    return rc;
+}

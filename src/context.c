@@ -1,0 +1,116 @@
+#include "context.h"
+
+#include "clock.h"
+#include "sys.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <weir/limit.h>
+
+_Thread_local struct context context_of_thread = {
+    .deadline_ns = NEVER,
+    .wake_fd = -1,
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t thread_end;
+static atomic_uint fork_count;
+
+static void context_release(void *arg)
+{
+    struct context *c = arg;
+
+    sys_close(c->wake_fd);
+    c->wake_fd = -1;
+    free(c->story);
+    c->story = NULL;
+    c->kept = false;
+}
+
+/* The eventfd is shared with the parent: a wake meant for one could be taken by the other. */
+static void forked(void)
+{
+    atomic_fetch_add_explicit(&fork_count, 1, memory_order_relaxed);
+    sys_close(context_of_thread.wake_fd);
+    context_of_thread.wake_fd = -1;
+}
+
+static void first_use(void)
+{
+    pthread_key_create(&thread_end, context_release);
+    pthread_atfork(NULL, NULL, forked);
+}
+
+void context_keep(struct context *c)
+{
+    if (c->kept)
+        return;
+    pthread_once(&once, first_use);
+    c->kept = pthread_setspecific(thread_end, c) == 0;
+}
+
+int context_wake_fd(struct context *c)
+{
+    if (c->wake_fd < 0) {
+        context_keep(c);
+        c->wake_fd = sys_eventfd();
+    }
+    return c->wake_fd;
+}
+
+unsigned context_fork_count(void)
+{
+    pthread_once(&once, first_use);
+    return atomic_load_explicit(&fork_count, memory_order_relaxed);
+}
+
+static weir_scope scope_start(uint64_t deadline_ns, bool shielded)
+{
+    struct context *c = context_current();
+    weir_scope scope = {
+        .saved_deadline_ns = c->deadline_ns,
+        .depth = c->depth,
+        .saved_shielded = c->shielded,
+    };
+
+    c->deadline_ns = deadline_ns;
+    c->shielded = shielded;
+    c->depth++;
+    return scope;
+}
+
+weir_scope weir_deadline_start(int64_t timeout_ms)
+{
+    const struct context *c = context_current();
+
+    return scope_start(earlier(c->deadline_ns, clock_deadline(timeout_ms)), c->shielded);
+}
+
+weir_scope weir_shield_start(int64_t timeout_ms)
+{
+    return scope_start(clock_deadline(timeout_ms < 0 ? 0 : timeout_ms), true);
+}
+
+void weir_scope_end(weir_scope scope)
+{
+    struct context *c = context_current();
+
+    if (c->depth <= scope.depth)
+        return;
+    c->deadline_ns = scope.saved_deadline_ns;
+    c->shielded = scope.saved_shielded;
+    c->depth = scope.depth;
+}
+
+int64_t weir_time_left(void)
+{
+    uint64_t deadline_ns = context_current()->deadline_ns;
+
+    if (deadline_ns == NEVER)
+        return -1;
+    uint64_t now_ns = sys_now();
+    if (now_ns >= deadline_ns)
+        return 0;
+    return (int64_t)((deadline_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS);
+}

@@ -1,0 +1,234 @@
+/* The socket object, as the library's own files see it.
+ *
+ * `state` joins the reference count with the flags that a call takes at its start, so that a call
+ * costs two locked instructions: one to enter, one to leave. A reference is an owner's (weir_ref)
+ * or that of a call in progress.
+ *
+ * Everything marked (lock) is under `lock`. Lock order: socket, then poller, then resolver. */
+#ifndef SOCKET_H
+#define SOCKET_H
+
+#include "clock.h"
+#include "context.h"
+#include "layer/layer.h"
+#include "wait.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <weir/address.h>
+#include <weir/error.h>
+#include <weir/socket.h>
+
+#define STATE_REFERENCE  UINT64_C(1)
+#define STATE_REFERENCES UINT64_C(0xffffffff)
+#define STATE_CLOSED     (UINT64_C(1) << 32) /* aborted: every call returns WEIR_ECLOSED */
+#define STATE_RECEIVING  (UINT64_C(1) << 33) /* somebody receives from the stream */
+#define STATE_SENDING    (UINT64_C(1) << 34) /* somebody has the sender's turn */
+#define STATE_QUEUED     (UINT64_C(1) << 35) /* others wait for the turn */
+#define STATE_UNREADY    (UINT64_C(1) << 36) /* not connected, or broken: calls look closer */
+
+enum phase {
+    PHASE_NEW,        /* no descriptor, or one of an adopted socket that is not bound */
+    PHASE_BOUND,      /* bound; a datagram socket in this phase can receive and send_to */
+    PHASE_CONNECTING, /* `connect` is there */
+    PHASE_CONNECTED,  /* also anything adopted that can only be read or written */
+    PHASE_LISTENING,
+};
+
+/* An option set before there was a descriptor, to be applied to each attempt. */
+struct setting {
+    struct setting *next;
+    int level, name;
+    socklen_t length;
+    unsigned char value[];
+};
+
+struct connect;
+struct resolve_request;
+
+struct weir_socket {
+    _Atomic uint64_t state;
+    const struct layer_ops *layer;
+    _Atomic int fd;    /* -1 until bound, connected or listening */
+    _Atomic int error; /* of a stream that is broken: returned by every later call; 0 if none */
+    _Atomic int64_t timeout_ms; /* < 0: none */
+    _Atomic uint8_t phase;
+    atomic_bool nonblocking;
+    bool adopted_blocking; /* O_NONBLOCK was off at adoption and is on now (lock) */
+    bool connect_untold;   /* no call has said yet how the connect ended (lock) */
+    bool poll_first;       /* not a socket, not O_NONBLOCK: only poll(2) tells what would block */
+    atomic_bool wants_destination; /* IP_PKTINFO is on */
+    sa_family_t family;            /* AF_UNSPEC until it is known */
+    int type, protocol;
+    uint64_t receiving, sending; /* the flag a receive, a send takes: 0 where messages go free */
+    int connect_error;           /* why the last connect failed; 0 if none (lock) */
+    /* No descriptors were left: a poller looks again then; 0 if not (lock). */
+    uint64_t accept_after_ns;
+
+    pthread_mutex_t lock;
+    struct waiter *waiters;         /* (lock) */
+    struct turn *turns;             /* senders that wait for their turn, in order (lock) */
+    struct connect *connect;        /* (lock) */
+    struct resolve_request *lookup; /* of a bind by name (lock) */
+    struct setting *settings;       /* (lock) */
+    weir_address *local;            /* of weir_bind, for later attempts; NULL if none (lock) */
+    char *story;                    /* (lock) */
+};
+
+/* ---- socket.c: the object -------------------------------------------------------------------- */
+
+/* A new object with one reference, without a descriptor: phase NEW. 0 or -ENOMEM. */
+int socket_new(weir_socket **ret, int family, int type, int protocol);
+
+/* The same around a descriptor that is known to be non-blocking; owned by the socket even on
+ * failure (then it is closed). */
+int socket_wrap(weir_socket **ret, int fd, int family, int type, int protocol, enum phase phase);
+
+/* Takes a reference if the socket still has one. */
+bool socket_try_ref(weir_socket *s);
+void socket_unref(weir_socket *s);
+
+static inline bool socket_closed(const weir_socket *s)
+{
+    return atomic_load_explicit(&s->state, memory_order_acquire) & STATE_CLOSED;
+}
+
+static inline bool socket_is_stream(const weir_socket *s)
+{
+    return s->type == SOCK_STREAM;
+}
+
+static inline enum phase socket_phase(const weir_socket *s)
+{
+    return (enum phase)atomic_load_explicit(&s->phase, memory_order_acquire);
+}
+
+/* Makes `fd` the descriptor of the socket, owned by it from now on, and sets family and phase.
+ * (lock) */
+void socket_attach(weir_socket *s, int fd, int family, enum phase phase);
+
+/* Turns O_NONBLOCK of an adopted descriptor on where accept or connect need it. (lock) */
+int socket_make_nonblocking(weir_socket *s);
+
+/* ---- option.c -------------------------------------------------------------------------------- */
+
+/* A fresh kernel socket of `family` with the recorded options, and bound to the recorded address if
+ * `with_bind`; or -errno. (lock) */
+int socket_descriptor(weir_socket *s, int family, bool with_bind);
+
+void settings_free(struct setting *list);
+
+/* ---- bind.c ---------------------------------------------------------------------------------- */
+
+/* The look-up of a bind by name is answered: the next call of weir_bind will not wait. (lock) */
+bool socket_lookup_done(weir_socket *s);
+
+/* ---- enter.c: entering and leaving a call, what waiters need --------------------------------- */
+
+/* Each call enters with the flag it needs (0, STATE_RECEIVING, STATE_SENDING) and leaves with the
+ * same. socket_enter returns 0, WEIR_ECLOSED, -EINVAL for NULL, or -EBUSY if the flag is taken. */
+static inline int socket_enter(weir_socket *s, uint64_t flag)
+{
+    if (!s)
+        return -EINVAL;
+    uint64_t old = atomic_load_explicit(&s->state, memory_order_relaxed);
+    do {
+        if (old & (STATE_CLOSED | flag))
+            return old & STATE_CLOSED ? WEIR_ECLOSED : -EBUSY;
+    } while (!atomic_compare_exchange_weak_explicit(&s->state, &old, (old + STATE_REFERENCE) | flag,
+                                                    memory_order_acquire, memory_order_relaxed));
+    return 0;
+}
+
+/* The same for the plain case: a connected stream that nobody else uses this way, under no limit of
+ * the context. False: enter the careful way. */
+static inline bool socket_enter_plainly(weir_socket *s, uint64_t flag)
+{
+    uint64_t old = atomic_load_explicit(&s->state, memory_order_relaxed);
+
+    if (old & (STATE_CLOSED | STATE_UNREADY | STATE_QUEUED | flag) ||
+        context_current()->deadline_ns != NEVER)
+        return false;
+    return atomic_compare_exchange_strong_explicit(&s->state, &old, old + STATE_REFERENCE + flag,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+/* The last reference, or others wait for the turn. */
+void socket_leave_slowly(weir_socket *s, uint64_t flag);
+
+static inline void socket_leave(weir_socket *s, uint64_t flag)
+{
+    uint64_t old = atomic_load_explicit(&s->state, memory_order_relaxed);
+
+    do {
+        if (old & STATE_QUEUED || (uint32_t)old == STATE_REFERENCE) {
+            socket_leave_slowly(s, flag);
+            return;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&s->state, &old, old - STATE_REFERENCE - flag,
+                                                    memory_order_release, memory_order_relaxed));
+}
+
+/* The start of a call that could wait: its deadline (wait_limit), NEVER in non-blocking mode.
+ * Returns 0, or WEIR_EDEADLINE if a limit of the context has passed already. */
+static inline int wait_enter(const weir_socket *s, uint64_t *ret_deadline_ns)
+{
+    uint64_t outer_ns = context_current()->deadline_ns;
+
+    *ret_deadline_ns = NEVER;
+    if (atomic_load_explicit(&s->nonblocking, memory_order_relaxed))
+        return 0;
+    if (outer_ns == NEVER && atomic_load_explicit(&s->timeout_ms, memory_order_relaxed) < 0)
+        return 0;
+    *ret_deadline_ns = wait_limit(s);
+    return wait_expired(outer_ns);
+}
+
+/* Enters with the sender's turn after others who have it: 0, -EAGAIN if `dontwait` or in non-blocking
+ * mode, WEIR_EDEADLINE, WEIR_ECLOSED. */
+int socket_queue_for_turn(weir_socket *s, bool dontwait, uint64_t deadline_ns);
+
+/* Waits until the socket is connected if a connect goes on: 0, -EAGAIN, the connect's error,
+ * -ENOTCONN, -EINVAL for a listener. */
+int socket_settle(weir_socket *s, uint64_t deadline_ns);
+
+/* Wakes everybody who waits for the socket. (lock) */
+void socket_wake(weir_socket *s, enum wake_reason why);
+
+/* Waiters join and leave the socket's list. (lock) */
+void waiter_link(weir_socket *s, struct waiter *w);
+void waiter_unlink(struct waiter *w);
+
+/* Carries background work on as far as it goes without waiting: a connect. (lock) */
+void socket_drive(weir_socket *s);
+
+/* What a waiter for `events` has to watch right now. `count` 0, `ready` 0 and NEVER is "nothing as
+ * yet". (lock) */
+void socket_interest(weir_socket *s, unsigned events, struct interest *ret);
+
+/* ---- stream.c: moving bytes ------------------------------------------------------------------ */
+
+/* One attempt to move bytes, and what it needs; the arguments of the call are in it. */
+struct transfer {
+    ssize_t (*try)(weir_socket *s, struct transfer *t, unsigned *want);
+    union {
+        void *in;
+        const void *out;
+        struct msghdr *message;
+        const struct msghdr *const_message;
+    };
+    size_t len;
+    int flags;
+    bool dontwait;   /* this call does not wait, whatever the mode */
+    bool to_address; /* a message with a destination of its own */
+};
+
+/* Entered calls that try, wait and try again. */
+ssize_t transfer_in(weir_socket *s, struct transfer *t);
+ssize_t transfer_out(weir_socket *s, struct transfer *t);
+
+ssize_t transfer_recvmsg(weir_socket *s, struct transfer *t, unsigned *want);
+ssize_t transfer_sendmsg(weir_socket *s, struct transfer *t, unsigned *want);
+
+#endif

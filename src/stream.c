@@ -1,0 +1,399 @@
+/* Moving bytes: each operation is "try; if it would block, wait; try again". */
+#include "socket.h"
+#include "sys.h"
+
+/* Errors that end a stream for good. The kernel tells them once; here they stay, so that a reset does
+ * not turn into a clean end. */
+static bool breaks_stream(ssize_t rc)
+{
+    switch (rc) {
+    case -ECONNRESET:
+    case -ECONNABORTED:
+    case -ETIMEDOUT:
+    case -ENETRESET:
+    case -ENETDOWN:
+    case -ENETUNREACH:
+    case -EHOSTDOWN:
+    case -EHOSTUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static inline int stream_error(const weir_socket *s)
+{
+    return atomic_load_explicit(&s->error, memory_order_relaxed);
+}
+
+static void stream_break(weir_socket *s, int error)
+{
+    atomic_store_explicit(&s->error, error, memory_order_relaxed);
+    atomic_fetch_or_explicit(&s->state, STATE_UNREADY, memory_order_release);
+}
+
+/* What a call returns that moved nothing. */
+static __attribute__((noinline)) ssize_t failure(weir_socket *s, ssize_t n)
+{
+    if (n == -EAGAIN || n == WEIR_EDEADLINE)
+        return n;
+    if (socket_closed(s))
+        return WEIR_ECLOSED;
+    if (stream_error(s))
+        return stream_error(s);
+    if (s->receiving && breaks_stream(n))
+        stream_break(s, (int)n);
+    return n;
+}
+
+/* A connected socket, or a bound one that messages can come to or, with an address each, go from. */
+static inline int usable(weir_socket *s, bool unconnected, uint64_t deadline_ns)
+{
+    enum phase phase = socket_phase(s);
+
+    if (phase == PHASE_CONNECTED)
+        return 0;
+    if (phase == PHASE_BOUND && s->type == SOCK_DGRAM)
+        return unconnected ? 0 : -ENOTCONN;
+    return socket_settle(s, deadline_ns);
+}
+
+/* A full Unix receiver: poll(2) says writable all the while, so look again by time. */
+#define FULL_PEER_FIRST_NS NS_PER_MS
+#define FULL_PEER_LAST_NS  (50 * NS_PER_MS)
+
+/* Goes on after a try that gave `n`: waits and tries again as long as that is "would block". */
+static ssize_t persist(weir_socket *s, struct transfer *t, ssize_t n, unsigned direction,
+                       unsigned want, uint64_t deadline_ns)
+{
+    uint64_t retry_ns = NEVER;
+
+    while (n == -EINTR || (n == -EAGAIN && !t->dontwait)) {
+        if (t->to_address && s->family == AF_UNIX) {
+            retry_ns =
+                retry_ns == NEVER ? FULL_PEER_FIRST_NS : earlier(2 * retry_ns, FULL_PEER_LAST_NS);
+            want = 0;
+        }
+        int rc = n == -EINTR ? 0 : wait_ready(s, want, deadline_ns, retry_ns);
+        if (rc < 0)
+            return rc;
+        want = direction;
+        n = t->try(s, t, &want);
+    }
+    return n;
+}
+
+static ssize_t receive_on(weir_socket *s, struct transfer *t, ssize_t n, unsigned want,
+                          uint64_t deadline_ns)
+{
+    n = persist(s, t, n, WEIR_READABLE, want, deadline_ns);
+    return n > 0 || (n == 0 && !stream_error(s)) ? n : failure(s, n);
+}
+
+static ssize_t receive_entered(weir_socket *s, struct transfer *t, uint64_t deadline_ns)
+{
+    unsigned want = WEIR_READABLE;
+    int rc = usable(s, true, deadline_ns);
+
+    return rc < 0 ? failure(s, rc) : receive_on(s, t, t->try(s, t, &want), want, deadline_ns);
+}
+
+static ssize_t send_on(weir_socket *s, struct transfer *t, ssize_t n, unsigned want,
+                       uint64_t deadline_ns)
+{
+    n = persist(s, t, n, WEIR_WRITABLE, want, deadline_ns);
+    return n >= 0 ? n : failure(s, n);
+}
+
+static ssize_t send_entered(weir_socket *s, struct transfer *t, uint64_t deadline_ns)
+{
+    unsigned want = WEIR_WRITABLE;
+    int rc = stream_error(s) ? stream_error(s) : usable(s, t->to_address, deadline_ns);
+
+    return rc < 0 ? failure(s, rc) : send_on(s, t, t->try(s, t, &want), want, deadline_ns);
+}
+
+static int enter_receiving(weir_socket *s, uint64_t *ret_deadline_ns)
+{
+    int rc = socket_enter(s, s->receiving);
+
+    if (rc == 0) {
+        rc = wait_enter(s, ret_deadline_ns);
+        if (rc < 0)
+            socket_leave(s, s->receiving);
+    }
+    return rc;
+}
+
+static int enter_sending(weir_socket *s, bool dontwait, uint64_t *ret_deadline_ns)
+{
+    int rc = wait_enter(s, ret_deadline_ns);
+
+    if (rc == 0)
+        rc = socket_enter(s, s->sending);
+    return rc == -EBUSY ? socket_queue_for_turn(s, dontwait, *ret_deadline_ns) : rc;
+}
+
+ssize_t transfer_in(weir_socket *s, struct transfer *t)
+{
+    uint64_t deadline_ns;
+    int rc = enter_receiving(s, &deadline_ns);
+
+    if (rc < 0)
+        return rc;
+    ssize_t n = receive_entered(s, t, deadline_ns);
+    socket_leave(s, s->receiving);
+    return n;
+}
+
+ssize_t transfer_out(weir_socket *s, struct transfer *t)
+{
+    uint64_t deadline_ns;
+    int rc = enter_sending(s, t->dontwait, &deadline_ns);
+
+    if (rc < 0)
+        return rc;
+    ssize_t n = send_entered(s, t, deadline_ns);
+    socket_leave(s, s->sending);
+    return n;
+}
+
+/* ---- bytes --------------------------------------------------------------------------------- */
+
+static ssize_t try_recv(weir_socket *s, struct transfer *t, unsigned *want)
+{
+    return s->layer->recv(s, t->in, t->len, want);
+}
+
+static ssize_t try_send(weir_socket *s, struct transfer *t, unsigned *want)
+{
+    return s->layer->send(s, t->out, t->len, want);
+}
+
+/* Plainly entered and tried, with a result that needs a closer look. */
+static __attribute__((noinline)) ssize_t recv_rest(weir_socket *s, void *buf, size_t len, ssize_t n,
+                                                   unsigned want)
+{
+    struct transfer t = {.try = try_recv, .in = buf, .len = len};
+
+    n = receive_on(s, &t, n, want, wait_limit(s));
+    socket_leave(s, s->receiving);
+    return n;
+}
+
+static __attribute__((noinline)) ssize_t recv_carefully(weir_socket *s, void *buf, size_t len)
+{
+    struct transfer t = {.try = try_recv, .in = buf, .len = len};
+
+    return transfer_in(s, &t);
+}
+
+ssize_t weir_recv(weir_socket *s, void *buf, size_t len)
+{
+    unsigned want = WEIR_READABLE;
+
+    if (!s || !buf || len == 0)
+        return -EINVAL;
+    if (!socket_enter_plainly(s, s->receiving))
+        return recv_carefully(s, buf, len);
+    ssize_t n = s->layer->recv(s, buf, len, &want);
+    if (n <= 0)
+        return recv_rest(s, buf, len, n, want);
+    socket_leave(s, s->receiving);
+    return n;
+}
+
+static __attribute__((noinline)) ssize_t send_rest(weir_socket *s, const void *buf, size_t len,
+                                                   ssize_t n, unsigned want)
+{
+    struct transfer t = {.try = try_send, .out = buf, .len = len};
+
+    n = send_on(s, &t, n, want, wait_limit(s));
+    socket_leave(s, s->sending);
+    return n;
+}
+
+static __attribute__((noinline)) ssize_t send_carefully(weir_socket *s, const void *buf, size_t len)
+{
+    struct transfer t = {.try = try_send, .out = buf, .len = len};
+
+    if ((!buf && len > 0) || (len == 0 && socket_is_stream(s)))
+        return -EINVAL;
+    return transfer_out(s, &t);
+}
+
+ssize_t weir_send(weir_socket *s, const void *buf, size_t len)
+{
+    unsigned want = WEIR_WRITABLE;
+
+    if (!s)
+        return -EINVAL;
+    if (!buf || len == 0 || !socket_enter_plainly(s, s->sending))
+        return send_carefully(s, buf, len);
+    ssize_t n = s->layer->send(s, buf, len, &want);
+    if (n < 0)
+        return send_rest(s, buf, len, n, want);
+    socket_leave(s, s->sending);
+    return n;
+}
+
+/* Counts what an attempt moved. Time that is up ends the call also if the peer is always ready. */
+static int advance(size_t *done, size_t len, ssize_t n, uint64_t deadline_ns)
+{
+    if (n < 0)
+        return (int)n;
+    *done += (size_t)n;
+    return *done < len ? wait_expired(deadline_ns) : 0;
+}
+
+int weir_send_all(weir_socket *s, const void *buf, size_t len, size_t *done)
+{
+    uint64_t deadline_ns;
+
+    if (!s || !done || *done > len || (!buf && len > 0) || !socket_is_stream(s))
+        return -EINVAL;
+    int rc = enter_sending(s, false, &deadline_ns);
+    if (rc < 0)
+        return rc;
+    while (rc == 0 && *done < len) {
+        struct transfer t = {
+            .try = try_send,
+            .out = (const char *)buf + *done,
+            .len = len - *done,
+        };
+        rc = advance(done, len, send_entered(s, &t, deadline_ns), deadline_ns);
+    }
+    socket_leave(s, s->sending);
+    return rc;
+}
+
+int weir_recv_exact(weir_socket *s, void *buf, size_t len, size_t *done)
+{
+    uint64_t deadline_ns;
+
+    if (!s || !done || *done > len || (!buf && len > 0) || !socket_is_stream(s))
+        return -EINVAL;
+    int rc = enter_receiving(s, &deadline_ns);
+    if (rc < 0)
+        return rc;
+    while (rc == 0 && *done < len) {
+        struct transfer t = {.try = try_recv, .in = (char *)buf + *done, .len = len - *done};
+        ssize_t n = receive_entered(s, &t, deadline_ns);
+        rc = n == 0 ? WEIR_EEND : advance(done, len, n, deadline_ns);
+    }
+    socket_leave(s, s->receiving);
+    return rc;
+}
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+ssize_t transfer_recvmsg(weir_socket *s, struct transfer *t, unsigned *want)
+{
+    return s->layer->recvmsg(s, t->message, t->flags, want);
+}
+
+ssize_t transfer_sendmsg(weir_socket *s, struct transfer *t, unsigned *want)
+{
+    return s->layer->sendmsg(s, t->const_message, t->flags, want);
+}
+
+static bool message_fits(const weir_socket *s, const struct msghdr *message, int flags)
+{
+    size_t len = 0;
+
+    if (!s || !message || flags & MSG_WAITALL || (message->msg_iovlen > 0 && !message->msg_iov))
+        return false;
+    for (size_t i = 0; i < message->msg_iovlen; i++)
+        len += message->msg_iov[i].iov_len;
+    return len > 0 || !socket_is_stream(s);
+}
+
+ssize_t weir_sendmsg(weir_socket *s, const struct msghdr *message, int flags)
+{
+    struct transfer t = {
+        .try = transfer_sendmsg,
+        .const_message = message,
+        .flags = flags & ~MSG_DONTWAIT,
+        .dontwait = flags & MSG_DONTWAIT,
+    };
+
+    if (!message_fits(s, message, flags))
+        return -EINVAL;
+    t.to_address = message->msg_name != NULL;
+    return transfer_out(s, &t);
+}
+
+ssize_t weir_recvmsg(weir_socket *s, struct msghdr *message, int flags)
+{
+    struct transfer t = {
+        .try = transfer_recvmsg,
+        .message = message,
+        .flags = flags & ~MSG_DONTWAIT,
+        .dontwait = flags & (MSG_DONTWAIT | MSG_ERRQUEUE),
+    };
+
+    return message_fits(s, message, flags) ? transfer_in(s, &t) : -EINVAL;
+}
+
+/* ---- ends ---------------------------------------------------------------------------------- */
+
+/* How long weir_finish waits for the peer where the program gives no limit. */
+#define FINISH_MS 5000
+
+static int shut(weir_socket *s, int how, uint64_t deadline_ns)
+{
+    int rc = socket_settle(s, deadline_ns);
+
+    while (rc == 0) {
+        unsigned want = WEIR_WRITABLE;
+        rc = s->layer->shutdown(s, how, &want);
+        if (rc != -EAGAIN)
+            break;
+        rc = wait_ready(s, want, deadline_ns, NEVER);
+    }
+    return rc < 0 ? (int)failure(s, rc) : 0;
+}
+
+int weir_shutdown(weir_socket *s, int how)
+{
+    uint64_t deadline_ns;
+    int rc = how == SHUT_RD || how == SHUT_WR || how == SHUT_RDWR ? socket_enter(s, 0) : -EINVAL;
+
+    if (rc < 0)
+        return rc;
+    rc = wait_enter(s, &deadline_ns);
+    if (rc == 0)
+        rc = shut(s, how, deadline_ns);
+    socket_leave(s, 0);
+    return rc;
+}
+
+static int drain(weir_socket *s, uint64_t deadline_ns)
+{
+    char scratch[4096];
+    struct transfer t = {.try = try_recv, .in = scratch, .len = sizeof scratch};
+    ssize_t n;
+
+    do {
+        n = receive_entered(s, &t, deadline_ns);
+        if (n > 0 && wait_expired(deadline_ns))
+            return WEIR_EDEADLINE;
+    } while (n > 0);
+    return (int)n;
+}
+
+int weir_finish(weir_socket *s)
+{
+    uint64_t deadline_ns;
+    int rc = s ? enter_receiving(s, &deadline_ns) : -EINVAL;
+
+    if (rc < 0)
+        return rc;
+    if (deadline_ns == NEVER && weir_get_blocking(s))
+        deadline_ns = clock_deadline(FINISH_MS);
+    rc = shut(s, SHUT_WR, deadline_ns);
+    if (rc == 0 && s->receiving)
+        rc = drain(s, deadline_ns);
+    socket_leave(s, s->receiving);
+    return rc;
+}

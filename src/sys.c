@@ -1,0 +1,262 @@
+#include "sys.h"
+
+#include <net/if.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#ifdef WEIR_TEST
+const struct sys_faults *_Atomic sys_faults;
+
+int sys_fault(enum sys_call call)
+{
+    const struct sys_faults *faults = sys_faults;
+    return faults && faults->error ? faults->error(call) : 0;
+}
+
+size_t sys_amount(enum sys_call call, size_t len)
+{
+    const struct sys_faults *faults = sys_faults;
+    return faults && faults->amount ? faults->amount(call, len) : len;
+}
+
+static bool bent_clock(uint64_t *ret)
+{
+    const struct sys_faults *faults = sys_faults;
+
+    if (!faults || !faults->now)
+        return false;
+    *ret = faults->now();
+    return true;
+}
+#else
+static inline bool bent_clock(uint64_t *ret)
+{
+    (void)ret;
+    return false;
+}
+#endif
+
+int sys_socket(int family, int type, int protocol)
+{
+    int rc = sys_fault(SYS_SOCKET);
+    return rc ? rc : sys_result(socket(family, type | SOCK_CLOEXEC, protocol));
+}
+
+int sys_socketpair(int family, int type, int protocol, int ret_fds[2])
+{
+    int rc = sys_fault(SYS_SOCKETPAIR);
+    return rc ? rc : sys_result(socketpair(family, type | SOCK_CLOEXEC, protocol, ret_fds));
+}
+
+int sys_bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+    int rc = sys_fault(SYS_BIND);
+    return rc ? rc : sys_result(bind(fd, address, length));
+}
+
+int sys_listen(int fd, int backlog)
+{
+    int rc = sys_fault(SYS_LISTEN);
+    return rc ? rc : sys_result(listen(fd, backlog));
+}
+
+int sys_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    int rc = sys_fault(SYS_CONNECT);
+    return rc ? rc : sys_result(connect(fd, address, length));
+}
+
+int sys_shutdown(int fd, int how)
+{
+    int rc = sys_fault(SYS_SHUTDOWN);
+    return rc ? rc : sys_result(shutdown(fd, how));
+}
+
+int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+    int rc = sys_fault(SYS_SETSOCKOPT);
+    return rc ? rc : sys_result(setsockopt(fd, level, name, value, length));
+}
+
+int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
+{
+    int rc = sys_fault(SYS_GETSOCKOPT);
+    return rc ? rc : sys_result(getsockopt(fd, level, name, value, length));
+}
+
+int sys_getsockname(int fd, struct sockaddr *address, socklen_t *length)
+{
+    int rc = sys_fault(SYS_GETNAME);
+    return rc ? rc : sys_result(getsockname(fd, address, length));
+}
+
+int sys_getpeername(int fd, struct sockaddr *address, socklen_t *length)
+{
+    int rc = sys_fault(SYS_GETNAME);
+    return rc ? rc : sys_result(getpeername(fd, address, length));
+}
+
+int sys_epoll_create(void)
+{
+    int rc = sys_fault(SYS_EPOLL_CREATE);
+    return rc ? rc : sys_result(epoll_create1(EPOLL_CLOEXEC));
+}
+
+int sys_epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event)
+{
+    int rc = sys_fault(SYS_EPOLL_CTL);
+    return rc ? rc : sys_result(epoll_ctl(epoll_fd, op, fd, event));
+}
+
+int sys_eventfd(void)
+{
+    int rc = sys_fault(SYS_EVENTFD);
+    return rc ? rc : sys_result(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+}
+
+int sys_timerfd(void)
+{
+    int rc = sys_fault(SYS_TIMERFD);
+    return rc ? rc : sys_result(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+}
+
+int sys_timerfd_set(int fd, uint64_t at_ns)
+{
+    struct itimerspec when = {0};
+
+    if (at_ns != UINT64_MAX) {
+        /* Zero would disarm; the clock is past its first nanosecond anyway. */
+        at_ns += at_ns == 0;
+        when.it_value.tv_sec = (time_t)(at_ns / 1000000000);
+        when.it_value.tv_nsec = (long)(at_ns % 1000000000);
+    }
+    return sys_result(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL));
+}
+
+int sys_open(const char *path, int flags)
+{
+    int rc = sys_fault(SYS_OPEN);
+    return rc ? rc : sys_result(open(path, flags | O_CLOEXEC));
+}
+
+int sys_stat(const char *path, struct stat *ret)
+{
+    int rc = sys_fault(SYS_OPEN);
+    return rc ? rc : sys_result(stat(path, ret));
+}
+
+int sys_fstat(int fd, struct stat *ret)
+{
+    return sys_result(fstat(fd, ret));
+}
+
+int sys_dup_over(int fd, int target_fd)
+{
+    int rc = sys_fault(SYS_DUP);
+    return rc ? rc : sys_result(dup3(fd, target_fd, O_CLOEXEC));
+}
+
+int sys_get_flags(int fd)
+{
+    return sys_result(fcntl(fd, F_GETFL));
+}
+
+int sys_set_flags(int fd, int flags)
+{
+    return sys_result(fcntl(fd, F_SETFL, flags));
+}
+
+int sys_thread(void *(*fn)(void *), void *arg)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all, before;
+    int rc = sys_fault(SYS_THREAD);
+
+    if (rc < 0)
+        return rc;
+    rc = pthread_attr_init(&attributes);
+    if (rc)
+        return -rc;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* the new thread inherits the mask */
+    rc = pthread_create(&thread, &attributes, fn, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return -rc;
+}
+
+const char *sys_env(const char *name)
+{
+    return secure_getenv(name);
+}
+
+/* Not if_nametoindex(3): without a descriptor glibc's says ENOENT. */
+int sys_interface(const char *name)
+{
+    struct ifreq request = {0};
+    size_t len = strlen(name);
+    int fd, rc;
+
+    if (len >= sizeof(request.ifr_name))
+        return -ENODEV;
+    memcpy(request.ifr_name, name, len);
+    fd = sys_socket(AF_UNIX, SOCK_DGRAM, 0);
+    if (fd < 0)
+        return fd;
+    rc = sys_result(ioctl(fd, SIOCGIFINDEX, &request));
+    sys_close(fd);
+    return rc < 0 ? rc : request.ifr_ifindex;
+}
+
+ssize_t sys_read(int fd, void *buf, size_t len)
+{
+    int rc = sys_fault(SYS_RECV);
+    return rc ? rc : sys_count(read(fd, buf, sys_amount(SYS_RECV, len)));
+}
+
+/* A SIGPIPE that was pending before belongs to the program and stays; only one that the write has
+ * raised is taken away. The kernel raises it for the writing thread, so nobody else can get it. */
+ssize_t sys_write(int fd, const void *buf, size_t len)
+{
+    static const struct timespec at_once = {0};
+    sigset_t pipe_only, before, pending;
+    ssize_t n = sys_fault(SYS_SEND);
+
+    if (n < 0)
+        return n;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    sigemptyset(&pending);
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    if (sigismember(&before, SIGPIPE))
+        sigpending(&pending);
+    n = sys_count(write(fd, buf, sys_amount(SYS_SEND, len)));
+    if (n == -EPIPE && !sigismember(&pending, SIGPIPE))
+        while (sigtimedwait(&pipe_only, NULL, &at_once) < 0 && errno == EINTR)
+            continue;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return n;
+}
+
+void sys_close(int fd)
+{
+    int saved = errno;
+
+    if (fd >= 0)
+        close(fd);
+    errno = saved;
+}
+
+uint64_t sys_now(void)
+{
+    struct timespec now;
+    uint64_t bent_ns;
+
+    if (bent_clock(&bent_ns))
+        return bent_ns;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}

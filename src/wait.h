@@ -1,0 +1,82 @@
+/* Waiting: the only place where blocking, returning and (later) parking differ.
+ *
+ * An operation is: try; if that would block, wait_ready(); try again. What is waited for is an
+ * `interest`: some descriptors, events that hold already, and a time to look again. A socket that
+ * connects has several descriptors, which change as it goes on; everybody else has one.
+ *
+ * Whoever waits for a socket has a waiter in the socket's list, so that a change from elsewhere
+ * (close, abort, an answer from the resolver, another thread that drives the same connect) reaches
+ * it. Threads put one there for the length of the wait, pollers for as long as they watch. */
+#ifndef WAIT_H
+#define WAIT_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <weir/base.h>
+
+/* The most descriptors a socket waits on at a time: the live attempts of a connect. */
+#define INTEREST_MAX 6
+
+struct interest {
+    struct pollfd fds[INTEREST_MAX + 1]; /* one to spare, for what wakes the waiter itself */
+    unsigned count;
+    /* WEIR_READABLE, WEIR_WRITABLE that hold already, whatever the descriptors say. */
+    unsigned ready;
+    /* Look again then at the latest; NEVER if only an event can change something. */
+    uint64_t wake_at_ns;
+};
+
+enum wake_reason {
+    WAKE_CHANGED, /* look again: the interest of the socket may have changed */
+    WAKE_CLOSED,  /* the socket was aborted: as WAKE_CHANGED, and it stays ready from now on */
+    WAKE_GONE,    /* the last reference is gone: unlink, the socket will not be there any more */
+};
+
+struct waiter {
+    struct waiter *next;  /* in the socket's list, under the socket's lock */
+    struct waiter **link; /* what points here; NULL when in no list */
+    /* Called under the socket's lock; must not wait and must not call back into the socket. */
+    void (*wake)(struct waiter *w, enum wake_reason why);
+};
+
+/* The deadline of a call on `s` that starts now: the earlier of the socket's time-out and the
+ * limits of the context; NEVER if none, and then no clock is read. */
+uint64_t wait_limit(const weir_socket *s);
+
+/* WEIR_EDEADLINE if the deadline has passed, else 0. Reads no clock for NEVER. */
+int wait_expired(uint64_t deadline_ns);
+
+/* Waits until one of `events` may hold, something changed, or `retry_ns` from now (NEVER: no such
+ * time) has passed. Spurious returns are allowed: the caller tries again. The caller holds a
+ * reference and not the lock.
+ *
+ * Returns 0 (try again), -EAGAIN if the socket is in non-blocking mode, WEIR_EDEADLINE,
+ * WEIR_ECLOSED, or why waiting is impossible (-ENOMEM). */
+int wait_ready(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t retry_ns);
+
+/* The same, whatever the mode of the socket. */
+int wait_always(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t retry_ns);
+
+/* The senders of a socket take turns. A turn belongs to the call that waits for it. */
+struct turn {
+    struct turn *next;
+    struct waiter *waiter; /* of the thread that sleeps; NULL while it does not */
+    bool given;
+};
+
+/* Waits until `turn`, which is in the socket's queue, is given. 0, WEIR_EDEADLINE, WEIR_ECLOSED. */
+int wait_turn(weir_socket *s, struct turn *turn, uint64_t deadline_ns);
+
+/* A flag that another thread raises, to be waited for without a socket. It has two holders, the one
+ * who waits and the one who raises; each gives it up once. */
+struct wait_flag;
+
+struct wait_flag *wait_flag_new(void); /* NULL without memory */
+void wait_flag_raise(struct wait_flag *f);
+void wait_flag_free(struct wait_flag *f); /* gives up one of the two */
+
+/* Waits until it is raised, and lowers it: 0, WEIR_EDEADLINE, -errno. */
+int wait_for_flag(struct wait_flag *f, uint64_t deadline_ns);
+
+#endif
