@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# ctest: also asan
+# ctest: serial
+# `weir compare`: a table, an object, and refusals that say what to do.
+set -euo pipefail
+source "${WEIR_SOURCE:?}/test/support/cli.bash"
+
+expect 0 "$weir" compare --connections 10 --seconds 0.5
+for text in "blocking" "non-blocking" "requests per second" "CPU time per request" \
+    "latency, median" "latency, 99th percentile" "memory per connection" "Advice: "; do
+    says "$out" "$text"
+done
+[ -z "$err" ] || fail "progress where there is no terminal: $err"
+
+# To a server of one's own, over each stream transport; and large messages.
+for target in tcp://127.0.0.1:0 "unix:@weir compare $$"; do
+    serve "$target"
+    expect 0 "$weir" compare --to "$address" --connections 3 --size 65536 --seconds 0.5 --json
+    python3 -m json.tool "$dir/out" >/dev/null || fail "not JSON: $out"
+    python3 - "$dir/out" "$address" <<'END' || fail "JSON: $out"
+import json, sys
+report = json.load(open(sys.argv[1]))
+assert report["to"] == sys.argv[2] and not report["own_server"]
+assert (report["connections"], report["size_bytes"], report["seconds"]) == (3, 65536, 0.5)
+assert [m["name"] for m in report["models"]] == ["blocking", "nonblocking"]
+for model in report["models"]:
+    assert len(model["rounds"]) == 5
+    for sample in [model] + model["rounds"]:
+        assert sample["requests_per_second"] > 0 and sample["cpu_us_per_request"] > 0
+        assert 0 < sample["latency_median_us"] <= sample["latency_p99_us"]
+        assert sample["memory_bytes_per_connection"] >= 0
+assert report["advice"]
+END
+done
+
+# More connections than are taken at a time, all open at once.
+expect 0 "$weir" compare --connections 400 --size 1 --seconds 0.5
+
+expect 1 "$weir" compare --to tcp://127.0.0.1:1
+says "$err" "connection refused"
+says "$err" "try \`weir echo"
+listen tcp://127.0.0.1:0 </dev/null >/dev/null
+expect 1 "$weir" compare --to "$address" --connections 1
+says "$err" "the first echo from $address"
+
+expect 1 bash -c "ulimit -n 100; '$weir' compare --connections 50"
+says "$err" "take 164 descriptors, and this process may have 100; raise the limit"
+for options in "--connections 0" "--connections many" "--connections 1000000" "--size 0" \
+    "--size 65537" "--seconds 0" "--seconds 99999" "--to udp://127.0.0.1:7" "extra"; do
+    expect 2 "$weir" compare $options
+    says "$err" "see \`weir compare --help\`"
+done

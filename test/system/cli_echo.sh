@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# ctest: also asan
+# `weir echo`: everything comes back, over every transport, to many at once, and it ends cleanly.
+set -euo pipefail
+source "${WEIR_SOURCE:?}/test/support/cli.bash"
+
+head -c 20000000 /dev/urandom >"$dir/big"
+
+echoes() {
+    [ "$(echo "over the weir" | "$weir" connect "$address")" = "over the weir" ] ||
+        fail "$address"
+}
+
+round_trip() {
+    "$weir" connect "$address" <"$dir/big" | cmp - "$dir/big" || fail "a big file through $address"
+}
+
+stops() {
+    kill "-$1" "$server"
+    wait "$server" || fail "status $? after SIG$1"
+}
+
+# The port of port 0 is told.
+serve tcp://127.0.0.1:0
+case $address in tcp://127.0.0.1:0 | '') fail "address: $address" ;; esac
+echoes
+round_trip
+
+# Who has it says so to the second.
+expect 1 "$weir" echo "$address"
+says "$err" "weir: listen on $address: address already in use"
+says "$err" "port 0 picks a free port"
+
+# A peer that sends and never reads holds up nobody else; it is not read from either.
+exec {greedy}<>"/dev/tcp/127.0.0.1/${address##*:}"
+timeout 60 dd if=/dev/zero bs=1M count=64 >&"$greedy" 2>/dev/null &
+stuck=$!
+jobs_started+=("$stuck")
+round_trip
+round_trip
+kill -0 "$stuck" || fail "64 MB were taken from a peer that does not read"
+memory=$(awk '/VmRSS/ { print $2 }' "/proc/$server/status")
+[ -n "${WEIR_SLOW:-}" ] || [ "$memory" -lt 30000 ] || fail "the server keeps $memory KiB"
+kill "$stuck"
+exec {greedy}>&-
+
+# Several at once, each its own bytes.
+pids=()
+for i in $(seq 20); do
+    (seq "$i" 20000 | "$weir" connect "$address" | cmp -s - <(seq "$i" 20000)) &
+    pids+=($!)
+done
+for pid in "${pids[@]}"; do
+    wait "$pid" || fail "one of twenty got other bytes"
+done
+stops TERM
+
+# Out of descriptors it says so once, and whoever waits is served when others have gone.
+mkfifo "$dir/address"
+(ulimit -n 16 && exec "$weir" echo tcp://127.0.0.1:0) >"$dir/address" 2>"$dir/full" &
+server=$!
+jobs_started+=("$server")
+read -r -t 30 address <"$dir/address"
+peers=()
+for i in $(seq 20); do
+    exec {peer}<>"/dev/tcp/127.0.0.1/${address##*:}"
+    peers+=("$peer")
+done
+echo "last in the queue" >&"$peer"
+for i in $(seq 0 18); do
+    eval "exec ${peers[i]}>&-"
+done
+read -r -t 30 line <&"$peer" || fail "whoever waited for a descriptor was forgotten"
+[ "$line" = "last in the queue" ] || fail "out of descriptors: $line"
+[ "$(grep -c "too many open files" "$dir/full")" = 1 ] || fail "it said: $(cat "$dir/full")"
+stops TERM
+
+serve 'tcp://[::1]:0' 2>/dev/null && { echoes; stops INT; }
+
+serve "unix:$dir/socket"
+echoes
+round_trip
+stops INT
+[ ! -e "$dir/socket" ] || fail "the socket's file was left behind"
+
+serve "unix:@weir test $$"
+echoes
+round_trip
+stops TERM
+
+serve udp://127.0.0.1:0
+echoes
+stops TERM
