@@ -1,0 +1,90 @@
+/* What the subcommands of `weir` share. */
+#ifndef CLI_H
+#define CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <weir.h>
+
+enum { EXIT_FAILED = 1, EXIT_WRONG_USE = 2 };
+
+/* Room for "tcp://" and any address. */
+#define TARGET_TEXT_MAX (WEIR_ADDRESS_TEXT_MAX + 8)
+
+int command_echo(int argc, char **argv);
+int command_connect(int argc, char **argv);
+int command_listen(int argc, char **argv);
+int command_resolve(int argc, char **argv);
+int command_compare(int argc, char **argv);
+
+/* ---- messages.c ------------------------------------------------------------------------------ */
+
+/* Says on stderr what went wrong in the use of a subcommand and where help is; returns
+ * EXIT_WRONG_USE. */
+__attribute__((format(printf, 2, 3))) int wrong_use(const char *command, const char *format, ...);
+
+/* Says on stderr what failed: the text of `rc`, the story behind it (of `s`, or of the thread if
+ * NULL), and what to do about it if that is known; returns EXIT_FAILED. */
+__attribute__((format(printf, 3, 4))) int failed(const weir_socket *s, int rc, const char *format,
+                                                 ...);
+
+/* A line on stderr. */
+__attribute__((format(printf, 1, 2))) void say(const char *format, ...);
+
+/* ---- options.c ------------------------------------------------------------------------------- */
+
+struct option;
+
+/* One step through the options: the option's character, or -1 after the last. --help is done
+ * here, and so is a wrong option: then `*ret_status` is how the command ends, and 0 is returned. */
+int next_option(int argc, char **argv, const char *letters, const struct option *list,
+                const char *help, int *ret_status);
+
+bool parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret);
+
+/* Seconds, fractions allowed, to milliseconds. */
+bool parse_seconds(const char *text, int64_t *ret_ms);
+
+/* ---- target.c -------------------------------------------------------------------------------- */
+
+bool target_is_datagram(const char *target);
+
+/* Where `s` ended up listening, in the form of `target`: with the scheme and the port that was
+ * chosen. */
+int target_of_listener(weir_socket *s, const char *target, char *buf, size_t size);
+
+/* As failed(), for a call that took the target, whose form may be what is wrong. */
+int target_failed(const char *verb, const char *target, int rc);
+
+/* Removes the file of a Unix socket that this process has bound. */
+void target_unlink(const char *target);
+
+/* ---- signals.c ------------------------------------------------------------------------------- */
+
+/* SIGINT and SIGTERM as a socket, readable once one has come. A handler would need care about
+ * what it may call; this needs none. Start it before any thread. */
+int stop_signals(weir_socket **ret);
+
+/* Raises the limit of descriptors as far as it goes and returns it. */
+uint64_t raise_descriptor_limit(void);
+
+/* ---- echo_server.c --------------------------------------------------------------------------- */
+
+/* Sends back what comes, to everybody, until `stop` is readable. Returns 0 then, or why it
+ * cannot go on. */
+int echo_streams(weir_socket *listener, weir_socket *stop);
+int echo_datagrams(weir_socket *s, weir_socket *stop);
+
+/* ---- relay.c --------------------------------------------------------------------------------- */
+
+struct relay_options {
+    const char *peer; /* what to call it in messages */
+    bool datagrams;
+    int64_t timeout_ms; /* < 0: none */
+};
+
+/* Standard input to `s`, `s` to standard output, until both have ended. Returns an exit status. */
+int relay(weir_socket *s, const struct relay_options *options);
+
+#endif
