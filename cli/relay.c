@@ -132,7 +132,7 @@ static int move(struct relay *r)
     if (rc < 0)
         return failed(NULL, rc, "%s", name);
     if (r->out.ended && !input_had_ended && !r->options->datagrams) {
-        rc = 0;
+        rc = weir_shutdown(r->network.socket, SHUT_WR);
         if (rc < 0 && rc != -ENOTCONN) /* ENOTCONN: it was reset; reading will say so */
             return failed(r->network.socket, rc, "end the conversation with %s", r->options->peer);
     }

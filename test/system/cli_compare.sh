@@ -42,6 +42,10 @@ says "$err" "try \`weir echo"
 listen tcp://127.0.0.1:0 </dev/null >/dev/null
 expect 1 "$weir" compare --to "$address" --connections 1
 says "$err" "the first echo from $address"
+seq 1000 >"$dir/other"
+listen tcp://127.0.0.1:0 <"$dir/other" >/dev/null
+expect 1 "$weir" compare --to "$address" --connections 1
+says "$err" "it does not send back what it gets"
 
 expect 1 bash -c "ulimit -n 100; '$weir' compare --connections 50"
 says "$err" "take 164 descriptors, and this process may have 100; raise the limit"

@@ -33,6 +33,15 @@ listen -t 0.5 udp://127.0.0.1:0 >"$dir/received" </dev/null
 echo "by datagram" | "$weir" connect -t 0.1 "$address"
 wait "$listener" || fail "over UDP: the listener's status is $?"
 [ "$(cat "$dir/received")" = "by datagram" ] || fail "over UDP: $(cat "$dir/received")"
+listen -t 0.5 udp://127.0.0.1:0 >"$dir/received" </dev/null
+python3 - "${address##*:}" <<'END'
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for message in b"before, ", b"", b"after":
+    s.sendto(message, ("127.0.0.1", int(sys.argv[1])))
+END
+wait "$listener" || fail "an empty message: the listener's status is $?"
+[ "$(cat "$dir/received")" = "before, after" ] || fail "an empty message: $(cat "$dir/received")"
 
 expect 1 "$weir" listen --timeout 0.1 tcp://127.0.0.1:0
 says "$err" "wait for somebody on tcp://127.0.0.1:"
