@@ -145,7 +145,7 @@ void report_table(const struct report *r)
     printf("\n%-26s", "");
     for (size_t m = 0; m < MODELS; m++)
         printf("%16s", models[m].explanation);
-    for (size_t f = 0; f < FIGURES; f++) {
+    for (enum figure f = 0; f < FIGURES; f++) {
         printf("\n%-26s", figures[f].title);
         for (size_t m = 0; m < MODELS; m++)
             printf("%16.*f", figures[f].decimals, median_of(r, m, f) / figures[f].divisor);
@@ -173,12 +173,12 @@ static void print_string(const char *text)
 static void print_model(const struct report *r, size_t m)
 {
     printf("    {\"name\": \"%s\"", models[m].name);
-    for (size_t f = 0; f < FIGURES; f++)
+    for (enum figure f = 0; f < FIGURES; f++)
         printf(",\n     \"%s\": %.3f", figures[f].key, median_of(r, m, f));
     printf(",\n     \"rounds\": [");
     for (size_t i = 0; i < COMPARE_ROUNDS; i++) {
         printf("%s\n       {", i ? "," : "");
-        for (size_t f = 0; f < FIGURES; f++)
+        for (enum figure f = 0; f < FIGURES; f++)
             printf("%s\"%s\": %.3f", f ? ", " : "", figures[f].key,
                    figure_of(&r->samples[m][i], f));
         printf("}");

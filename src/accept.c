@@ -21,7 +21,7 @@ int weir_listen(weir_socket *s, int backlog)
     else if (phase == PHASE_NEW && family == AF_UNIX)
         rc = -EDESTADDRREQ;
     else if (fd < 0)
-        rc = fd = socket_descriptor(s, family, false);
+        rc = fd = socket_descriptor(s, family, true);
     if (rc >= 0)
         rc = sys_listen(fd, backlog > 0 ? backlog : SOMAXCONN);
     if (rc == 0)

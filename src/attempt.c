@@ -144,7 +144,7 @@ int attempt_outcome(struct attempt *a, const weir_address *to, short revents)
 {
     int rc = revents & (POLLERR | POLLHUP | POLLNVAL) ? failed_or_reset(a, revents) : 0;
 
-    return rc == 0 && !a->broken && met_itself(a->fd, to) ? -ECONNREFUSED : rc;
+    return rc == 0 && met_itself(a->fd, to) ? -ECONNREFUSED : rc;
 }
 
 void attempt_close(struct attempt *a, weir_socket *s)

@@ -128,7 +128,7 @@ static int bind_by_name(weir_socket *s, const char *host, uint16_t port)
     if (socket_phase(s) != PHASE_NEW || s->local)
         return -EINVAL;
     if (!s->lookup) {
-        weir_ref(s);
+        socket_ref(s);
         rc = resolve_begin(&s->lookup, host, s->family, &client);
     }
     if (rc < 0 && rc != -EINPROGRESS)

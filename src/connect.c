@@ -235,9 +235,9 @@ static void succeed(weir_socket *s, struct connect *c, unsigned index)
     int family = address_of(c, index).family;
 
     assert(c->attempt_count == 0);
-    if (won.broken)
-        atomic_store_explicit(&s->error, won.broken, memory_order_relaxed);
     socket_attach(s, won.fd, family, PHASE_CONNECTED);
+    if (won.broken)
+        socket_break(s, won.broken);
     finish(s, c, 0);
 }
 
@@ -360,8 +360,10 @@ static void lookup_notify(void *arg)
     weir_socket *s = arg;
 
     pthread_mutex_lock(&s->lock);
-    if (s->connect)
+    if (s->connect) {
         s->connect->notified = true;
+        s->connect->shown_wake_ns = 0;
+    }
     socket_wake(s, WAKE_CHANGED);
     pthread_mutex_unlock(&s->lock);
 }
@@ -380,25 +382,50 @@ static unsigned max_live(const weir_socket *s)
     return fixed_port || s->type == SOCK_DGRAM ? 1 : RACE_LIVE_MAX;
 }
 
-static struct connect *connect_new(weir_socket *s, int family, const char *host, uint16_t port)
+/* An adopted socket that is bound will be bound to the same place for the attempts after the
+ * first. */
+static int remember_local(weir_socket *s)
+{
+    struct sockaddr_storage storage;
+    socklen_t length = sizeof storage;
+
+    if (socket_phase(s) != PHASE_BOUND || s->local || s->family == AF_UNIX)
+        return 0;
+    weir_address *local = sys_alloc(sizeof *local);
+    if (!local)
+        return -ENOMEM;
+    int rc = sys_getsockname(s->fd, (struct sockaddr *)&storage, &length);
+    if (rc == 0)
+        rc = weir_address_from_sockaddr(local, (struct sockaddr *)&storage, length);
+    if (rc < 0)
+        free(local);
+    else
+        s->local = local;
+    return rc;
+}
+
+static int connect_new(struct connect **ret, weir_socket *s, int family, const char *host,
+                       uint16_t port)
 {
     size_t length = strnlen(host, HOST_MAX + 1);
-    struct connect *c = sys_alloc(sizeof *c + length + 1);
+    int rc = remember_local(s);
+    struct connect *c = rc < 0 ? NULL : sys_alloc(sizeof *c + length + 1);
 
     if (!c)
-        return NULL;
+        return rc < 0 ? rc : -ENOMEM;
     c->before = socket_phase(s);
     c->deadline_ns = clock_deadline(atomic_load_explicit(&s->timeout_ms, memory_order_relaxed));
     c->wake_at_ns = NEVER;
     c->port = port;
     memcpy(c->host, host, length);
     race_init(&c->race, family, max_live(s));
-    return c;
+    *ret = c;
+    return 0;
 }
 
 static int look_up(weir_socket *s, struct connect *c, const char *host)
 {
-    const struct resolve_client client = {lookup_notify, lookup_release, weir_ref(s)};
+    const struct resolve_client client = {lookup_notify, lookup_release, socket_ref(s)};
     int rc = resolve_begin(&c->lookup, host, s->family, &client);
 
     for (unsigned i = 0; i < 2; i++)
@@ -429,56 +456,54 @@ static int aim(weir_socket *s, const char *host, uint16_t port, weir_address *re
                : 1;
 }
 
-/* An adopted socket that is bound will be bound to the same place for the attempts after the
- * first. */
-static int remember_local(weir_socket *s)
+/* Sets the machine going, for the first time. */
+static int go(weir_socket *s, struct connect *c)
 {
-    struct sockaddr_storage storage;
-    socklen_t length = sizeof storage;
+    s->connect = c;
+    set_phase(s, PHASE_CONNECTING);
+    connect_drive(s);
+    return s->connect ? -EINPROGRESS : s->connect_error;
+}
 
-    if (socket_phase(s) != PHASE_BOUND || s->local || s->family == AF_UNIX)
-        return 0;
-    weir_address *local = sys_alloc(sizeof *local);
-    if (!local)
-        return -ENOMEM;
-    int rc = sys_getsockname(s->fd, (struct sockaddr *)&storage, &length);
-    if (rc == 0)
-        rc = weir_address_from_sockaddr(local, (struct sockaddr *)&storage, length);
+static int begin_by_name(weir_socket *s, const char *host, uint16_t port)
+{
+    struct connect *c;
+    int rc = connect_new(&c, s, s->family, host, port);
+
     if (rc < 0)
-        free(local);
-    else
-        s->local = local;
-    return rc;
+        return rc;
+    rc = look_up(s, c, host);
+    if (rc < 0) {
+        free(c);
+        return rc;
+    }
+    return go(s, c);
+}
+
+static int begin_at(weir_socket *s, const weir_address *to)
+{
+    struct connect *c;
+
+    if (s->family != AF_UNSPEC && s->family != to->family)
+        return refuse(s, -EAFNOSUPPORT, "the address is of another family than the socket");
+    int rc = connect_new(&c, s, to->family, "", 0);
+    if (rc < 0)
+        return rc;
+    c->single = (struct ranked){.address = *to, .reachable = true};
+    race_answer(&c->race, to->family, 0, &c->single, 1, 0);
+    return go(s, c);
 }
 
 int connect_begin(weir_socket *s, const char *host, uint16_t port, const weir_address *to)
 {
     weir_address numeric;
-    int rc = host ? aim(s, host, port, &numeric) : 0;
 
+    if (!host)
+        return begin_at(s, to);
+    int rc = aim(s, host, port, &numeric);
     if (rc < 0)
         return rc;
-    if (host)
-        to = rc == 0 ? &numeric : NULL;
-    if (to && s->family != AF_UNSPEC && s->family != to->family)
-        return refuse(s, -EAFNOSUPPORT, "the address is of another family than the socket");
-    rc = remember_local(s);
-    if (rc < 0)
-        return rc;
-    struct connect *c = connect_new(s, to ? to->family : s->family, to ? "" : host, port);
-    if (!c)
-        return -ENOMEM;
-    if (to) {
-        c->single = (struct ranked){.address = *to, .reachable = true};
-        race_answer(&c->race, to->family, 0, &c->single, 1, 0);
-    } else if ((rc = look_up(s, c, host)) < 0) {
-        free(c);
-        return rc;
-    }
-    s->connect = c;
-    set_phase(s, PHASE_CONNECTING);
-    connect_drive(s);
-    return s->connect ? -EINPROGRESS : s->connect_error;
+    return rc > 0 ? begin_by_name(s, host, port) : begin_at(s, &numeric);
 }
 
 void connect_own(weir_socket *s, const void *call)

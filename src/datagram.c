@@ -130,6 +130,9 @@ ssize_t weir_recv_from(weir_socket *s, void *buf, size_t len, weir_datagram_info
         return -EINVAL;
     if (s->type != SOCK_DGRAM)
         return -EOPNOTSUPP;
+    if (s->family ==
+        AF_UNIX) /* without room for them the kernel drops descriptors that come along */
+        message.msg_controllen = 0;
     if (ret && socket_phase(s) >= PHASE_BOUND && socket_phase(s) != PHASE_CONNECTING)
         ask_for_destination(s);
     ssize_t n = transfer_in(s, &t);

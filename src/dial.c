@@ -111,7 +111,7 @@ int weir_dial(weir_socket **ret, const char *target, const weir_dial_options *op
         rc = story_tell(-EINVAL, "there is no host to connect to");
     if (rc == 0)
         rc = open_for(&s, &t, AF_UNSPEC);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     (void)weir_set_blocking(s, !o.nonblocking);
     (void)weir_set_timeout(s, o.timeout_ms > 0 ? o.timeout_ms : -1);
@@ -184,11 +184,31 @@ static bool is_elsewhere(int rc)
     return rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL;
 }
 
+/* Listens on the first of the candidates that is an address of this machine. */
+static int listen_on_first(weir_socket **ret, const struct target *t, const weir_address *list,
+                           int count, const weir_listen_options *o)
+{
+    char text[WEIR_ADDRESS_TEXT_MAX], *story = NULL;
+    int rc = -EADDRNOTAVAIL;
+
+    for (int i = 0; i < count && is_elsewhere(rc); i++) {
+        rc = listen_at(ret, t, &list[i], o);
+        if (rc == 0)
+            break;
+        (void)weir_address_format(&list[i], text, sizeof text);
+        story_append(&story, "%s: %s", text, weir_strerror(rc));
+    }
+    if (rc == 0)
+        free(story);
+    else
+        story_give(NULL, story);
+    return rc;
+}
+
 int weir_listen_on(weir_socket **ret, const char *target, const weir_listen_options *options)
 {
     weir_listen_options o = {.size = sizeof o};
     weir_address list[LISTEN_ADDRESSES];
-    char text[WEIR_ADDRESS_TEXT_MAX], *story = NULL;
     struct target t;
 
     if (!ret || !target)
@@ -196,22 +216,8 @@ int weir_listen_on(weir_socket **ret, const char *target, const weir_listen_opti
     int rc = copy_options(&o, sizeof o, options);
     if (rc == 0)
         rc = parse(target, &t);
-    int count = rc == 0 ? candidates(&t, list) : rc;
-    if (count < 0)
-        return count;
-    for (int i = 0; i < count; i++) {
-        rc = listen_at(ret, &t, &list[i], &o);
-        if (rc == 0)
-            break;
-        (void)weir_address_format(&list[i], text, sizeof text);
-        story_append(&story, "%s: %s", text, weir_strerror(rc));
-        if (!is_elsewhere(rc))
-            break;
-    }
-    if (rc == 0) {
-        free(story);
-        return 0;
-    }
-    story_give(NULL, story);
-    return rc;
+    if (rc != 0)
+        return rc;
+    int count = candidates(&t, list);
+    return count < 0 ? count : listen_on_first(ret, &t, list, count, &o);
 }

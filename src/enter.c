@@ -90,13 +90,13 @@ int socket_settle(weir_socket *s, uint64_t deadline_ns)
         pthread_mutex_lock(&s->lock);
         socket_drive(s);
         enum phase phase = socket_phase(s);
-        int error = s->connect_error ? s->connect_error : -ENOTCONN;
+        int rc = phase == PHASE_CONNECTING ? -EINPROGRESS : connect_outcome(s);
         pthread_mutex_unlock(&s->lock);
         if (phase == PHASE_LISTENING)
             return -EINVAL;
-        if (phase != PHASE_CONNECTING)
-            return phase == PHASE_CONNECTED ? 0 : error;
-        int rc = wait_ready(s, WEIR_WRITABLE, deadline_ns, NEVER);
+        if (rc != -EINPROGRESS)
+            return rc;
+        rc = wait_ready(s, WEIR_WRITABLE, deadline_ns, NEVER);
         if (rc < 0)
             return rc;
     }

@@ -16,11 +16,11 @@ int heap_reserve(struct heap *h, size_t count)
         return 0;
     while (room < count)
         room *= 2;
-    struct timer **timers = sys_alloc(room * sizeof *timers);
+    struct timer **timers = sys_alloc(room * sizeof(struct timer *));
     if (!timers)
         return -ENOMEM;
     if (h->count)
-        memcpy(timers, h->timers, h->count * sizeof *timers);
+        memcpy(timers, h->timers, h->count * sizeof(struct timer *));
     free(h->timers);
     h->timers = timers;
     h->room = room;

@@ -5,12 +5,28 @@
 #include <netinet/in.h>
 #include <string.h>
 
-static int apply(int fd, const struct setting *list)
+/* An open family is decided late: what was set for another one is left out then. */
+static bool applies(const struct setting *o, int family)
+{
+    switch (o->level) {
+    case IPPROTO_IP:
+    case IPPROTO_TCP:
+    case IPPROTO_UDP:
+        return family != AF_UNIX;
+    case IPPROTO_IPV6:
+        return family == AF_INET6;
+    default:
+        return true;
+    }
+}
+
+static int apply(int fd, int family, const struct setting *list)
 {
     int rc = 0;
 
     for (const struct setting *o = list; o && rc == 0; o = o->next)
-        rc = sys_setsockopt(fd, o->level, o->name, o->value, o->length);
+        if (applies(o, family))
+            rc = sys_setsockopt(fd, o->level, o->name, o->value, o->length);
     return rc;
 }
 
@@ -41,7 +57,7 @@ int socket_descriptor(weir_socket *s, int family, bool with_bind)
 
     if (fd < 0)
         return fd;
-    int rc = apply(fd, s->settings);
+    int rc = apply(fd, family, s->settings);
     if (rc == 0 && with_bind)
         rc = bind_again(s, fd, family);
     if (rc < 0) {

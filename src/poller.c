@@ -8,14 +8,18 @@
 
 #define HARVEST_FIRST 16
 
+static void free_all(struct watch *dead)
+{
+    while (dead) {
+        struct watch *next = dead->next_dead;
+        free(dead);
+        dead = next;
+    }
+}
+
 void poller_bury(struct weir_poller *p)
 {
-    struct watch *next;
-
-    for (struct watch *w = p->graves; w; w = next) {
-        next = w->next_grave;
-        free(w);
-    }
+    free_all(p->graves);
     p->graves = NULL;
     p->grave_count = 0;
 }
@@ -26,11 +30,7 @@ static void poller_free(struct weir_poller *p)
     sys_close(p->epoll_fd);
     sys_close(p->wake_fd);
     sys_close(p->timer_fd);
-    while (node_linked(&p->orphans)) {
-        struct watch *w = CONTAINER(p->orphans.next, struct watch, all);
-        node_unlink(&w->all);
-        free(w);
-    }
+    free_all(p->orphans);
     heap_fini(&p->timers);
     free(p->harvest);
     pthread_cond_destroy(&p->watch_ended);
@@ -76,7 +76,6 @@ int weir_poller_open(weir_poller **ret)
     p->fork_count = context_fork_count();
     node_init(&p->look);
     node_init(&p->watches);
-    node_init(&p->orphans);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->watch_ended, NULL);
     p->harvest = sys_alloc(HARVEST_FIRST * sizeof *p->harvest);

@@ -129,16 +129,12 @@ static int gather(struct weir_poller *p, int count, weir_event *events, int max)
  * loop. (lock) */
 static void settle(struct weir_poller *p)
 {
-    bool wanted = node_linked(&p->look);
-
-    if (p->raised && !wanted) {
-        sys_eventfd_drain(p->wake_fd);
-        p->raised = false;
-    } else if (wanted) {
-        poller_raise(p);
-    }
     if (p->graves)
         poller_bury(p);
+    if (node_linked(&p->look))
+        poller_raise(p);
+    else if (p->raised)
+        poller_lower(p);
 }
 
 /* More events than `max` are not to be taken: those that the program does not get would have had

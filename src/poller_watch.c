@@ -22,6 +22,14 @@ void poller_raise(struct weir_poller *p)
     p->raised = true;
 }
 
+void poller_lower(struct weir_poller *p)
+{
+    if (!p->raised || p->woken || node_linked(&p->look) || p->grave_count >= GRAVES_MAX)
+        return;
+    sys_eventfd_drain(p->wake_fd);
+    p->raised = false;
+}
+
 void poller_arm(struct weir_poller *p)
 {
     const struct timer *first = heap_first(&p->timers);
@@ -141,8 +149,12 @@ int watch_sync(struct watch *w)
         in.wake_at_ns = earlier(in.wake_at_ns, sys_now() + RETRY_NS);
     heap_set(&p->timers, &w->timer, at_once ? NEVER : in.wake_at_ns);
     poller_arm(p);
-    if (w->ready || at_once)
+    if (w->ready || at_once) {
         look_later(w, at_once);
+    } else {
+        node_unlink(&w->look);
+        poller_lower(p);
+    }
     pthread_mutex_unlock(&p->lock);
     return rc;
 }
@@ -236,9 +248,10 @@ void watch_end(struct watch *w)
     p->watch_count--;
     pthread_cond_signal(&p->watch_ended);
     if (w->orphaned) {
-        node_link(&w->all, &p->orphans);
+        w->next_dead = p->orphans;
+        p->orphans = w;
     } else if (atomic_load_explicit(&p->waiting, memory_order_relaxed)) {
-        w->next_grave = p->graves;
+        w->next_dead = p->graves;
         p->graves = w;
         if (++p->grave_count >= GRAVES_MAX)
             poller_raise(p);
@@ -247,4 +260,5 @@ void watch_end(struct watch *w)
          * `waiting` is raised before epoll_wait is called. */
         free(w);
     }
+    poller_lower(p);
 }

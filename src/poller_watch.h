@@ -41,7 +41,7 @@ struct watch {
     enum source socket_source;  /* (lock) */
     enum source attempt_source; /* (lock) */
     struct node look;           /* in the poller's list of those to look at (lock) */
-    struct watch *next_grave;   /* (lock) */
+    struct watch *next_dead;    /* (lock) */
     uint64_t turn;              /* the last in which it was looked at (lock) */
     struct node all;            /* (lock) */
     struct timer timer;         /* (lock) */
@@ -69,13 +69,13 @@ struct weir_poller {
     struct node look;            /* watches that are ready or have a connect to drive (lock) */
     struct epoll_event *harvest; /* the waiting thread's */
     int harvest_room;
-    struct watch *graves; /* removed while a thread waited, which may hold their events (lock) */
-    unsigned grave_count; /* (lock) */
-    struct node watches;  /* (lock) */
-    struct node orphans;  /* dead, but the epoll set may still point to them (lock) */
-    size_t watch_count;   /* (lock) */
-    struct heap timers;   /* (lock) */
-    uint64_t armed_ns;    /* when the timerfd fires; NEVER (lock) */
+    struct watch *graves;  /* removed while a thread waited, which may hold their events (lock) */
+    unsigned grave_count;  /* (lock) */
+    struct node watches;   /* (lock) */
+    struct watch *orphans; /* removed, but the epoll set may still point to them (lock) */
+    size_t watch_count;    /* (lock) */
+    struct heap timers;    /* (lock) */
+    uint64_t armed_ns;     /* when the timerfd fires; NEVER (lock) */
     pthread_cond_t watch_ended; /* (lock) */
 };
 
@@ -107,13 +107,17 @@ static inline void node_link(struct node *n, struct node *at)
 }
 
 /* The structure of which `pointer` is the member. */
-#define CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+#define CONTAINER(pointer, type, member)                                                           \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* True in a child of the process that opened the poller: the epoll set is the parent's. */
 bool poller_inherited(const struct weir_poller *p);
 
 /* Makes a wait return, the running one or the next. (lock) */
 void poller_raise(struct weir_poller *p);
+
+/* Takes that back unless there is still a reason for it. (lock) */
+void poller_lower(struct weir_poller *p);
 
 /* Sets the timerfd to the first of the timers if that is earlier than what it is set to. (lock) */
 void poller_arm(struct weir_poller *p);

@@ -65,7 +65,8 @@ void race_connected(struct race *r, unsigned index);
 /* An attempt has failed, and is closed. */
 void race_failed(struct race *r, unsigned index, int rc);
 
-/* Ends the race, unless it is won: each live attempt is to be closed, then it has failed with `rc`. */
+/* Ends the race, unless it is won: each live attempt is to be closed, then it has failed with
+ * `rc`. */
 void race_abandon(struct race *r, int rc);
 
 /* What to do next. */

@@ -21,7 +21,7 @@ int socket_new(weir_socket **ret, int family, int type, int protocol)
 
     if (!s)
         return -ENOMEM;
-    atomic_init(&s->state, STATE_REFERENCE | STATE_UNREADY);
+    atomic_init(&s->state, STATE_OWNER | STATE_REFERENCE | STATE_UNREADY);
     atomic_init(&s->fd, -1);
     atomic_init(&s->timeout_ms, -1);
     atomic_init(&s->phase, PHASE_NEW);
@@ -31,7 +31,7 @@ int socket_new(weir_socket **ret, int family, int type, int protocol)
     s->protocol = protocol;
     s->receiving = stream ? STATE_RECEIVING : 0;
     s->sending = stream ? STATE_SENDING : 0;
-    pthread_mutex_init(&s->lock, NULL);
+    s->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     *ret = s;
     return 0;
 }
@@ -45,7 +45,10 @@ int socket_wrap(weir_socket **ret, int fd, int family, int type, int protocol, e
         sys_close(fd);
         return rc;
     }
-    socket_attach(s, fd, family, phase);
+    atomic_init(&s->fd, fd);
+    atomic_init(&s->phase, (uint8_t)phase);
+    if (phase == PHASE_CONNECTED)
+        atomic_init(&s->state, STATE_OWNER | STATE_REFERENCE);
     *ret = s;
     return 0;
 }
@@ -81,12 +84,15 @@ static void stop_background(weir_socket *s, int rc)
     s->lookup = NULL;
 }
 
+/* Nobody else can reach it, but for a poller that watches it. */
 static void socket_destroy(weir_socket *s)
 {
-    pthread_mutex_lock(&s->lock);
-    stop_background(s, WEIR_ECLOSED);
-    socket_wake(s, WAKE_GONE);
-    pthread_mutex_unlock(&s->lock);
+    if (s->waiters || s->connect || s->lookup) {
+        pthread_mutex_lock(&s->lock);
+        stop_background(s, WEIR_ECLOSED);
+        socket_wake(s, WAKE_GONE);
+        pthread_mutex_unlock(&s->lock);
+    }
     sys_close(atomic_load_explicit(&s->fd, memory_order_relaxed));
     pthread_mutex_destroy(&s->lock);
     settings_free(s->settings);
@@ -118,18 +124,25 @@ static void release_descriptor(weir_socket *s)
     }
 }
 
-int weir_abort(weir_socket *s)
+/* Ends the use of the socket by whoever still has it. */
+static void shut_down(weir_socket *s, enum wake_reason why)
 {
-    if (!s)
-        return 0;
     uint64_t old = atomic_fetch_or_explicit(&s->state, STATE_CLOSED, memory_order_acq_rel);
-    if (old & STATE_CLOSED)
-        return 0;
+
+    if (old & STATE_CLOSED && why == WAKE_CLOSED)
+        return;
     pthread_mutex_lock(&s->lock);
     stop_background(s, WEIR_ECLOSED);
-    socket_wake(s, WAKE_CLOSED);
-    release_descriptor(s);
+    socket_wake(s, why);
+    if (!(old & STATE_CLOSED))
+        release_descriptor(s);
     pthread_mutex_unlock(&s->lock);
+}
+
+int weir_abort(weir_socket *s)
+{
+    if (s)
+        shut_down(s, WAKE_CLOSED);
     return 0;
 }
 
@@ -137,8 +150,15 @@ int weir_close(weir_socket *s)
 {
     if (!s)
         return 0;
-    if ((atomic_load_explicit(&s->state, memory_order_acquire) & STATE_REFERENCES) > 1)
-        weir_abort(s);
+    uint64_t alone = atomic_load_explicit(&s->state, memory_order_relaxed);
+    if ((alone & STATE_REFERENCES) == STATE_REFERENCE &&
+        atomic_compare_exchange_strong_explicit(&s->state, &alone, STATE_CLOSED,
+                                                memory_order_acq_rel, memory_order_relaxed)) {
+        socket_destroy(s);
+        return 0;
+    }
+    uint64_t old = atomic_fetch_sub_explicit(&s->state, STATE_OWNER, memory_order_acq_rel);
+    shut_down(s, old / STATE_OWNER == 1 ? WAKE_GONE : WAKE_CLOSED);
     socket_unref(s);
     return 0;
 }
@@ -151,7 +171,7 @@ int weir_drop(weir_socket *s)
 weir_socket *weir_ref(weir_socket *s)
 {
     if (s)
-        atomic_fetch_add_explicit(&s->state, STATE_REFERENCE, memory_order_relaxed);
+        atomic_fetch_add_explicit(&s->state, STATE_OWNER | STATE_REFERENCE, memory_order_relaxed);
     return s;
 }
 
@@ -332,7 +352,7 @@ int weir_detach(weir_socket *s)
         return fd;
     if (s->layer != &layer_plain && s->layer != &layer_descriptor && s->layer != &layer_file)
         return -EOPNOTSUPP;
-    uint64_t alone = atomic_load(&s->state) & (STATE_REFERENCE | STATE_UNREADY);
+    uint64_t alone = STATE_OWNER | STATE_REFERENCE | (atomic_load(&s->state) & STATE_UNREADY);
     if (!atomic_compare_exchange_strong(&s->state, &alone, alone | STATE_CLOSED))
         return alone & STATE_CLOSED ? WEIR_ECLOSED : -EBUSY;
     pthread_mutex_lock(&s->lock);

@@ -1,8 +1,9 @@
 /* The socket object, as the library's own files see it.
  *
  * `state` joins the reference count with the flags that a call takes at its start, so that a call
- * costs two locked instructions: one to enter, one to leave. A reference is an owner's (weir_ref)
- * or that of a call in progress.
+ * costs two locked instructions: one to enter, one to leave. A reference is an owner's (weir_ref),
+ * that of a call in progress, or that of a look-up; the first are also counted on their own, so that
+ * the last weir_close is known.
  *
  * Everything marked (lock) is under `lock`. Lock order: socket, then poller, then resolver. */
 #ifndef SOCKET_H
@@ -27,6 +28,7 @@
 #define STATE_SENDING    (UINT64_C(1) << 34) /* somebody has the sender's turn */
 #define STATE_QUEUED     (UINT64_C(1) << 35) /* others wait for the turn */
 #define STATE_UNREADY    (UINT64_C(1) << 36) /* not connected, or broken: calls look closer */
+#define STATE_OWNER      (UINT64_C(1) << 40) /* of the references, those of owners, in 24 bits */
 
 enum phase {
     PHASE_NEW,        /* no descriptor, or one of an adopted socket that is not bound */
@@ -84,6 +86,13 @@ int socket_new(weir_socket **ret, int family, int type, int protocol);
 /* The same around a descriptor that is known to be non-blocking; owned by the socket even on
  * failure (then it is closed). */
 int socket_wrap(weir_socket **ret, int fd, int family, int type, int protocol, enum phase phase);
+
+/* Takes a reference for whoever is no owner. */
+static inline weir_socket *socket_ref(weir_socket *s)
+{
+    atomic_fetch_add_explicit(&s->state, STATE_REFERENCE, memory_order_relaxed);
+    return s;
+}
 
 /* Takes a reference if the socket still has one. */
 bool socket_try_ref(weir_socket *s);
@@ -227,6 +236,9 @@ struct transfer {
 /* Entered calls that try, wait and try again. */
 ssize_t transfer_in(weir_socket *s, struct transfer *t);
 ssize_t transfer_out(weir_socket *s, struct transfer *t);
+
+/* The stream is broken for good: every later call returns `error`, receives after what is queued. */
+void socket_break(weir_socket *s, int error);
 
 ssize_t transfer_recvmsg(weir_socket *s, struct transfer *t, unsigned *want);
 ssize_t transfer_sendmsg(weir_socket *s, struct transfer *t, unsigned *want);

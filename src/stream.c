@@ -26,7 +26,7 @@ static inline int stream_error(const weir_socket *s)
     return atomic_load_explicit(&s->error, memory_order_relaxed);
 }
 
-static void stream_break(weir_socket *s, int error)
+void socket_break(weir_socket *s, int error)
 {
     atomic_store_explicit(&s->error, error, memory_order_relaxed);
     atomic_fetch_or_explicit(&s->state, STATE_UNREADY, memory_order_release);
@@ -42,7 +42,7 @@ static __attribute__((noinline)) ssize_t failure(weir_socket *s, ssize_t n)
     if (stream_error(s))
         return stream_error(s);
     if (s->receiving && breaks_stream(n))
-        stream_break(s, (int)n);
+        socket_break(s, (int)n);
     return n;
 }
 

@@ -1,6 +1,7 @@
 #include "sys.h"
 
 #include <net/if.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -36,6 +37,20 @@ static inline bool bent_clock(uint64_t *ret)
     return false;
 }
 #endif
+
+/* calloc(3) is for large pieces: it does not use the thread's own cache of small ones. (With memset the
+ * compiler would make a calloc of the two.) */
+void *sys_alloc(size_t size)
+{
+    if (sys_fault(SYS_ALLOC))
+        return NULL;
+    if (size > 1024)
+        return calloc(1, size);
+    void *memory = malloc(size);
+    if (memory)
+        explicit_bzero(memory, size);
+    return memory;
+}
 
 int sys_socket(int family, int type, int protocol)
 {
@@ -209,6 +224,11 @@ int sys_interface(const char *name)
     rc = sys_result(ioctl(fd, SIOCGIFINDEX, &request));
     sys_close(fd);
     return rc < 0 ? rc : request.ifr_ifindex;
+}
+
+int sys_getaddrinfo(const char *host, const struct addrinfo *hints, struct addrinfo **ret)
+{
+    return sys_fault(SYS_OPEN) < 0 ? EAI_SYSTEM : getaddrinfo(host, NULL, hints, ret);
 }
 
 ssize_t sys_read(int fd, void *buf, size_t len)

@@ -85,10 +85,7 @@ static inline ssize_t sys_count(ssize_t n)
 }
 
 /* Zeroed memory, to be given back with free(3), or NULL. */
-static inline void *sys_alloc(size_t size)
-{
-    return sys_fault(SYS_ALLOC) ? NULL : calloc(1, size);
-}
+void *sys_alloc(size_t size);
 
 static inline ssize_t sys_recv(int fd, void *buf, size_t len, int flags)
 {
@@ -168,6 +165,10 @@ int sys_set_flags(int fd, int flags);
 int sys_thread(void *(*fn)(void *), void *arg); /* detached, all signals blocked */
 const char *sys_env(const char *name);          /* secure_getenv(3) */
 int sys_interface(const char *name);            /* the index of a network interface, or -ENODEV */
+
+/* As getaddrinfo(3): 0 or an EAI_ code. Waits. */
+struct addrinfo;
+int sys_getaddrinfo(const char *host, const struct addrinfo *hints, struct addrinfo **ret);
 
 /* read(2) and write(2), without SIGPIPE, whatever the descriptor is. */
 ssize_t sys_read(int fd, void *buf, size_t len);

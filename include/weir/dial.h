@@ -20,12 +20,13 @@ extern "C" {
  * messages at once (TCP_NODELAY, tcp(7)); on a socket of weir_socket_open that is left to
  * weir_set_option. */
 
-/* How to dial. Made by WEIR_DIAL_OPTIONS(.timeout_ms = 3000); what is not named has its default. */
+/* How to dial. Made by WEIR_DIAL_OPTIONS(.timeout_ms = 3000); what is not named has its default.
+ * Later versions add to the end: `size` says how much of it the program knows. */
 typedef struct weir_dial_options {
     size_t size;        /* sizeof(weir_dial_options), set by the macro */
     bool nonblocking;   /* the socket starts in non-blocking mode; default: blocking */
     int64_t timeout_ms; /* as weir_set_timeout, on the new socket; 0 or less: none */
-    const char *local;  /* address to connect from, as weir_address_parse; NULL: the system's */
+    const char *local;  /* where to connect from, as weir_address_parse; NULL: anywhere */
 } weir_dial_options;
 
 #define WEIR_DIAL_OPTIONS(...)                                                                     \
@@ -37,7 +38,8 @@ typedef struct weir_dial_options {
  * Returns 0 and the connected socket, or
  *   -EINPROGRESS      non-blocking: `*ret` is the socket, which goes on connecting
  *                     (weir_connect_status)
- *   -EINVAL           the target is no target; weir_error_detail(NULL, …) says where and why
+ *   -EINVAL           the target is no target, or has no host ("*:80"), or `options` has no size;
+ *                     weir_error_detail(NULL, …) says where and why
  *   -EPROTONOSUPPORT  an unknown scheme, or tls:// in a build without it
  * or as weir_connect. On any failure `*ret` is untouched and weir_error_detail(NULL, …) tells each
  * address tried. */
@@ -54,14 +56,21 @@ typedef struct weir_listen_options {
 #define WEIR_LISTEN_OPTIONS(...)                                                                   \
     (&(const weir_listen_options){.size = sizeof(weir_listen_options), __VA_ARGS__})
 
-/* Makes a listener, or for udp:// a bound datagram socket. Hosts are numeric, a name, or "*" for
- * every local address, over IPv6 and IPv4 where there is IPv6, over IPv4 alone otherwise; port 0 is
- * a free one. TCP listeners may be started again right after the last one ended (SO_REUSEADDR). A
- * Unix path is not removed, neither before nor after.
+/* Makes a listener, or for udp:// a bound datagram socket. Hosts are
+ *
+ *     numeric              127.0.0.1:80, [::1]:80; [::] includes IPv4 if the system says so
+ *     "*" or empty         every local address, over IPv6 and IPv4; over IPv4 alone where there is
+ *                          no IPv6
+ *     a name               the first of its addresses that is one of this machine
+ *
+ * Port 0 is a free one (weir_local_address tells). TCP listeners may be started again right after
+ * the last one ended (SO_REUSEADDR), and what they accept sends small messages at once. A Unix path
+ * is not removed, neither before nor after.
  *
  * A name is looked up and waited for, also with `nonblocking`. `options` may be NULL.
  *
- * Returns 0 and the listener, or as weir_dial and weir_bind. */
+ * Returns 0 and the listener, or as weir_dial and weir_bind. On any failure `*ret` is untouched and
+ * weir_error_detail(NULL, …) tells each address tried. */
 WEIR_API int weir_listen_on(weir_socket **ret, const char *target,
                             const weir_listen_options *options);
 

@@ -7,6 +7,8 @@
 
 #include <weir/base.h>
 
+#include <errno.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif

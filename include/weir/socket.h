@@ -125,7 +125,8 @@ WEIR_API int weir_get_blocking(const weir_socket *s);
 WEIR_API int weir_set_timeout(weir_socket *s, int64_t timeout_ms);
 
 /* Sets an option as setsockopt(2) does, at any time: before there is a descriptor it is checked
- * against a fresh socket, remembered, and applied to each attempt to connect.
+ * against a fresh socket, remembered, and applied to each attempt to connect. Where the family is
+ * open, an option of IPPROTO_IPV6 is for the attempts over IPv6 only.
  *
  * Returns 0, -EINVAL, -ENOPROTOOPT or another error of setsockopt(2). SO_RCVTIMEO and SO_SNDTIMEO
  * have no effect: see weir_set_timeout. */
@@ -164,7 +165,8 @@ WEIR_API int weir_fd(const weir_socket *s);
  * In blocking mode: waits until connected, failed or out of time. In non-blocking mode: returns
  * within microseconds, also when a name has to be looked up and no name server ever answers. It
  * goes on by itself, driven by a poller that has the socket, by weir_wait and weir_connect_status,
- * or by any later call on the socket.
+ * or by any later call on the socket. How it ended is told once, by whichever call comes first;
+ * only then does another weir_connect begin anew, whatever host it names.
  *
  * Returns 0 when connected, or
  *   -EINPROGRESS     non-blocking: begun

@@ -1,8 +1,10 @@
-/* The only includer of c-ares, of which it needs little: sending a question again, TCP where an answer is
- * truncated, and telling an answer from a forgery. Which server is asked when, and what an answer means, is
- * decided elsewhere, so there is a channel for each server.
+/* The only includer of c-ares, of which it needs little: sending a question again, TCP, and
+ * telling an answer from a forgery. Which server is asked when, and what an answer means, is
+ * decided elsewhere, so there is a channel for each server. And one more for TCP: when a
+ * connection breaks, c-ares gives up whatever else is on its way to that server.
  *
- * ares_library_init is not called: on Linux it does nothing but count, and it counts without a lock. */
+ * ares_library_init is not called: on Linux it does nothing but count, and it counts without a
+ * lock. */
 #include "dns.h"
 
 #include "clock.h"
@@ -23,7 +25,8 @@ struct dns_channel {
     struct dns *dns;
     ares_channel ares;
     weir_address server;
-    int udp, tcp; /* -1: not open */
+    bool stream;
+    int fd; /* -1: not open */
     unsigned pending;
 };
 
@@ -34,8 +37,10 @@ struct dns {
     uint64_t opened_ns;
     uint16_t ids[IDS]; /* random, used from the end */
     size_t ids_left;
+    unsigned timeout_ms;
     size_t count;
-    struct dns_channel channels[CONF_SERVERS_MAX];
+    struct dns_channel datagrams[CONF_SERVERS_MAX];
+    struct dns_channel streams[CONF_SERVERS_MAX]; /* opened when the first answer is truncated */
 };
 
 /* ---- The sockets of c-ares ------------------------------------------------------------------- */
@@ -53,7 +58,7 @@ static ares_socket_t open_socket(int family, int type, int protocol, void *arg)
 
     if (fd < 0)
         return (ares_socket_t)fail_with(fd);
-    *(type == SOCK_STREAM ? &c->tcp : &c->udp) = fd;
+    c->fd = fd;
     return fd;
 }
 
@@ -61,10 +66,7 @@ static int close_socket(ares_socket_t fd, void *arg)
 {
     struct dns_channel *c = arg;
 
-    if (fd == c->udp)
-        c->udp = -1;
-    if (fd == c->tcp)
-        c->tcp = -1;
+    c->fd = -1;
     sys_close(fd);
     return 0;
 }
@@ -83,8 +85,8 @@ static int connect_socket(ares_socket_t fd, const struct sockaddr *to, ares_sock
     return rc < 0 ? (int)fail_with(rc) : 0;
 }
 
-/* A datagram without bytes would make c-ares close the socket, and with it every question of the server:
- * anybody could send one. */
+/* A datagram without bytes would make c-ares close the socket, and with it every question of the
+ * server: anybody could send one. */
 static ares_ssize_t receive(ares_socket_t fd, void *buf, size_t len, int flags,
                             struct sockaddr *from, ares_socklen_t *from_length, void *arg)
 {
@@ -96,7 +98,7 @@ static ares_ssize_t receive(ares_socket_t fd, void *buf, size_t len, int flags,
     message.msg_name = from;
     message.msg_namelen = from_length ? *from_length : 0;
     n = sys_recvmsg(fd, &message, flags | MSG_DONTWAIT);
-    if (n == 0 && fd == c->udp)
+    if (n == 0 && !c->stream)
         n = -EAGAIN;
     if (n < 0)
         return fail_with(n);
@@ -106,7 +108,8 @@ static ares_ssize_t receive(ares_socket_t fd, void *buf, size_t len, int flags,
 }
 
 /* A datagram that finds no room is as good as lost, and sent again later as those are. */
-static ares_ssize_t send_vectors(ares_socket_t fd, const struct iovec *vectors, int count, void *arg)
+static ares_ssize_t send_vectors(ares_socket_t fd, const struct iovec *vectors, int count,
+                                 void *arg)
 {
     const struct dns_channel *c = arg;
     struct msghdr message = {.msg_iovlen = (size_t)count};
@@ -114,7 +117,7 @@ static ares_ssize_t send_vectors(ares_socket_t fd, const struct iovec *vectors, 
 
     memcpy(&message.msg_iov, &vectors, sizeof(vectors)); /* not written to */
     n = sys_sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if ((n == -EAGAIN || n == -ENOBUFS) && fd == c->udp)
+    if ((n == -EAGAIN || n == -ENOBUFS) && !c->stream)
         return (ares_ssize_t)vectors[0].iov_len;
     return n < 0 ? fail_with(n) : n;
 }
@@ -140,14 +143,16 @@ static const struct ares_socket_functions sockets = {
 
 /* ---- Channels -------------------------------------------------------------------------------- */
 
-/* Two tries of one and two thirds: c-ares doubles. Everything is given, so that no file is read. */
+/* Datagrams have two tries, of one and two thirds of the time: c-ares doubles. Everything is
+ * given, so that no file is read. */
 static int open_channel(struct dns_channel *c, unsigned timeout_ms)
 {
     char lookups[] = "b", nowhere[] = "/dev/null";
     struct ares_options options = {
-        .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_NOCHECKRESP,
-        .timeout = (int)(timeout_ms / 3),
-        .tries = 2,
+        .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_NOCHECKRESP |
+                 (c->stream ? ARES_FLAG_USEVC : ARES_FLAG_IGNTC),
+        .timeout = (int)(c->stream ? timeout_ms : timeout_ms / 3),
+        .tries = c->stream ? 1 : 2,
         .ndots = 1,
         .lookups = lookups,
         .resolvconf_path = nowhere,
@@ -184,10 +189,13 @@ int dns_open(struct dns **ret, const weir_address *servers, size_t count, unsign
     d->epoll_fd = epoll_fd;
     d->answered = answered;
     d->opened_ns = sys_now();
-    for (; d->count < count && d->count < CONF_SERVERS_MAX && rc == 0; d->count++) {
-        d->channels[d->count] =
-            (struct dns_channel){.dns = d, .server = servers[d->count], .udp = -1, .tcp = -1};
-        rc = open_channel(&d->channels[d->count], timeout_ms);
+    d->timeout_ms = timeout_ms;
+    for (size_t i = 0; i < count && i < CONF_SERVERS_MAX && rc == 0; i++) {
+        d->streams[i] =
+            (struct dns_channel){.dns = d, .server = servers[i], .stream = true, .fd = -1};
+        d->datagrams[i] = (struct dns_channel){.dns = d, .server = servers[i], .fd = -1};
+        rc = open_channel(&d->datagrams[i], timeout_ms);
+        d->count++;
     }
     if (rc < 0) {
         dns_close(d);
@@ -197,11 +205,27 @@ int dns_open(struct dns **ret, const weir_address *servers, size_t count, unsign
     return 0;
 }
 
+/* Calls `fn` with each channel that is open. */
+static void for_each(const struct dns *d, void (*fn)(const struct dns_channel *c, void *arg),
+                     void *arg)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        if (d->datagrams[i].ares)
+            fn(&d->datagrams[i], arg);
+        if (d->streams[i].ares)
+            fn(&d->streams[i], arg);
+    }
+}
+
+static void close_channel(const struct dns_channel *c, void *arg)
+{
+    (void)arg;
+    ares_destroy(c->ares);
+}
+
 void dns_close(struct dns *d)
 {
-    for (size_t i = 0; i < d->count; i++)
-        if (d->channels[i].ares)
-            ares_destroy(d->channels[i].ares);
+    for_each(d, close_channel, NULL);
     free(d);
 }
 
@@ -238,29 +262,19 @@ static void answer_question(struct dns_question *q, int status, const unsigned c
     TAILQ_INSERT_TAIL(d->answered, q, link);
 }
 
-static void on_reply(void *arg, int status, int timeouts, unsigned char *buf, int len)
-{
-    struct dns_question *q = arg;
+static void on_reply(void *arg, int status, int timeouts, unsigned char *buf, int len);
 
-    (void)timeouts;
-    q->channel->pending--;
-    answer_question(q, status, buf, len);
-}
-
-void dns_ask(struct dns *d, size_t server, struct dns_question *q, const char *name, int family)
+static void ask(struct dns_question *q, struct dns_channel *c)
 {
-    const int class_in = 1, type = family == AF_INET6 ? 28 : 1, recurse = 1;
+    const int class_in = 1, type = q->family == AF_INET6 ? 28 : 1, recurse = 1;
     unsigned char *buf = NULL;
     int len, status;
 
-    q->channel = &d->channels[server];
-    q->family = family;
-    q->answer = NULL;
-    status = ares_create_query(name, class_in, type, next_id(d), recurse, &buf, &len, 0);
+    q->channel = c;
+    status = ares_create_query(q->name, class_in, type, next_id(c->dns), recurse, &buf, &len, 0);
     if (status == ARES_SUCCESS) {
-        d->asked++;
-        q->channel->pending++;
-        ares_send(q->channel->ares, buf, len, on_reply, q);
+        c->pending++;
+        ares_send(c->ares, buf, len, on_reply, q);
     } else {
         answer_question(q, status, NULL, 0);
     }
@@ -268,47 +282,102 @@ void dns_ask(struct dns *d, size_t server, struct dns_question *q, const char *n
         ares_free_string(buf);
 }
 
+/* Asks again over TCP. Returns false if that is not possible. */
+static bool ask_stream(struct dns_question *q)
+{
+    struct dns *d = q->channel->dns;
+    struct dns_channel *c = &d->streams[q->channel - d->datagrams];
+
+    if (!c->ares && open_channel(c, d->timeout_ms) < 0)
+        return false;
+    ask(q, c);
+    return true;
+}
+
+static bool is_truncated(const unsigned char *buf, int len)
+{
+    return len > 2 && buf[2] & 0x02;
+}
+
+static void on_reply(void *arg, int status, int timeouts, unsigned char *buf, int len)
+{
+    struct dns_question *q = arg;
+
+    (void)timeouts;
+    q->channel->pending--;
+    if (status == ARES_SUCCESS && is_truncated(buf, len) && !q->channel->stream && ask_stream(q))
+        return;
+    answer_question(q, status, buf, len);
+}
+
+void dns_ask(struct dns *d, size_t server, struct dns_question *q)
+{
+    q->answer = NULL;
+    d->asked++;
+    ask(q, &d->datagrams[server]);
+}
+
+/* ---- Events ---------------------------------------------------------------------------------- */
+
+static void process(const struct dns_channel *c, void *arg)
+{
+    const struct epoll_event *event = arg;
+    const uint32_t broken = EPOLLERR | EPOLLHUP;
+
+    if (c->fd == event->data.fd)
+        ares_process_fd(c->ares, event->events & (EPOLLIN | broken) ? c->fd : ARES_SOCKET_BAD,
+                        event->events & (EPOLLOUT | broken) ? c->fd : ARES_SOCKET_BAD);
+}
+
 void dns_ready(struct dns *d, int fd, uint32_t events)
 {
-    const uint32_t broken = EPOLLERR | EPOLLHUP;
-    int read_fd = events & (EPOLLIN | broken) ? fd : ARES_SOCKET_BAD;
-    int write_fd = events & (EPOLLOUT | broken) ? fd : ARES_SOCKET_BAD;
+    struct epoll_event event = {.events = events, .data.fd = fd};
 
-    for (size_t i = 0; i < d->count; i++)
-        if (d->channels[i].udp == fd || d->channels[i].tcp == fd)
-            ares_process_fd(d->channels[i].ares, read_fd, write_fd);
+    for_each(d, process, &event);
+}
+
+static void expire(const struct dns_channel *c, void *arg)
+{
+    (void)arg;
+    if (c->pending > 0)
+        ares_process_fd(c->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 }
 
 void dns_expire(struct dns *d)
 {
-    for (size_t i = 0; i < d->count; i++)
-        if (d->channels[i].pending > 0)
-            ares_process_fd(d->channels[i].ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    for_each(d, expire, NULL);
 }
 
 /* c-ares rounds down: a millisecond more, or the thread would spin for the last one. */
+static void find_timeout(const struct dns_channel *c, void *arg)
+{
+    int *least_ms = arg, ms;
+    struct timeval left;
+
+    if (c->pending == 0 || !ares_timeout(c->ares, NULL, &left))
+        return;
+    ms = (int)(left.tv_sec * 1000 + left.tv_usec / 1000 + 1);
+    *least_ms = *least_ms < 0 || ms < *least_ms ? ms : *least_ms;
+}
+
 int dns_timeout_ms(const struct dns *d)
 {
     int least_ms = -1;
 
-    for (size_t i = 0; i < d->count; i++) {
-        struct timeval left;
-        int ms;
-
-        if (d->channels[i].pending == 0 || !ares_timeout(d->channels[i].ares, NULL, &left))
-            continue;
-        ms = (int)(left.tv_sec * 1000 + left.tv_usec / 1000 + 1);
-        least_ms = least_ms < 0 || ms < least_ms ? ms : least_ms;
-    }
+    for_each(d, find_timeout, &least_ms);
     return least_ms;
+}
+
+static void add_pending(const struct dns_channel *c, void *arg)
+{
+    *(unsigned *)arg += c->pending;
 }
 
 bool dns_idle(const struct dns *d)
 {
     unsigned pending = 0;
 
-    for (size_t i = 0; i < d->count; i++)
-        pending += d->channels[i].pending;
+    for_each(d, add_pending, &pending);
     return pending == 0;
 }
 

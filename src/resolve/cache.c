@@ -6,7 +6,7 @@
 #include <sys/auxv.h>
 #include <sys/queue.h>
 
-#define BUCKETS (2 * CACHE_NAMES_MAX)
+#define BUCKETS ((size_t)2 * CACHE_NAMES_MAX)
 
 struct cache_entry {
     TAILQ_ENTRY(cache_entry) age;
@@ -28,8 +28,8 @@ struct cache {
 
 /* ---- Names ----------------------------------------------------------------------------------- */
 
-/* What the kernel gave this process: names may come from strangers, who must not be able to fill one
- * bucket. */
+/* What the kernel gave this process: names may come from strangers, who must not be able to fill
+ * one bucket. */
 static uint64_t hash_key(void)
 {
     static atomic_uint_least64_t key;
@@ -150,8 +150,8 @@ static struct cache_entry **find(struct cache *c, uint64_t hash, const char *tex
 {
     struct cache_entry **link = &c->buckets[hash % BUCKETS];
 
-    while (*link && ((*link)->hash != hash || (*link)->len != len ||
-                     memcmp((*link)->name, text, len) != 0))
+    while (*link &&
+           ((*link)->hash != hash || (*link)->len != len || memcmp((*link)->name, text, len) != 0))
         link = &(*link)->next;
     return link;
 }

@@ -1,5 +1,5 @@
-/* Answers by name. The caller holds a lock over each call; every call but cache_free takes the same short
- * time however many names there are. */
+/* Answers by name. The caller holds a lock over each call; every call but cache_free takes the
+ * same short time however many names there are. */
 #ifndef CACHE_H
 #define CACHE_H
 
@@ -33,7 +33,8 @@ void cache_chain(struct cache *c, struct cache *next);
 /* References to what is there for a name and has not expired, NULL for the rest. */
 void cache_get(struct cache *c, const struct name *name, uint64_t now_ns, struct answer *ret[2]);
 
-/* To be made without the lock, for cache_put: it has its own reference to `a`. NULL without memory. */
+/* To be made without the lock, for cache_put: it has its own reference to `a`. NULL without
+ * memory. */
 struct cache_entry *cache_entry_new(const struct name *name, int family, struct answer *a);
 
 /* Puts what is in `e` into the cache. Returns what fell out, to be freed without the lock. */

@@ -102,17 +102,67 @@ static void read_number(struct span word, const char *name, unsigned min, unsign
     *value = number < min ? min : number > max ? max : number;
 }
 
-/* ---- resolv.conf ----------------------------------------------------------------------------- */
+/* ---- Name servers ---------------------------------------------------------------------------- */
 
-static void read_nameserver(struct conf *c, struct span line, size_t *count)
+/* HOST, HOST:PORT or [HOST]:PORT. */
+static bool read_server(struct span entry, weir_address *ret)
 {
     char text[128];
+    char *host = text, *port = NULL;
+    unsigned number = DNS_PORT;
+
+    if (!copy_word(entry, text, sizeof(text)))
+        return false;
+    if (text[0] == '[') {
+        char *close = strchr(text, ']');
+
+        if (!close || (close[1] && close[1] != ':'))
+            return false;
+        port = close[1] ? close + 2 : NULL;
+        *close = '\0';
+        host = text + 1;
+        if (!strchr(host, ':'))
+            return false;
+    } else if (strchr(text, ':') == strrchr(text, ':') && strchr(text, ':')) {
+        port = strchr(text, ':') + 1;
+        port[-1] = '\0';
+    }
+    if (port) {
+        number = 0;
+        read_number((struct span){port, strlen(port)}, "", 0, UINT16_MAX + 1, &number);
+    }
+    return number >= 1 && number <= UINT16_MAX && target_numeric(host, (uint16_t)number, ret) == 0;
+}
+
+int conf_read_servers(const char *text, weir_address ret[CONF_SERVERS_MAX])
+{
+    int count = 0;
+
+    for (const char *at = text;; at++) {
+        struct span entry = {at, strcspn(at, ",")}, word = next_word(&entry);
+        struct story_quote q;
+
+        at += strcspn(at, ",");
+        if (count == CONF_SERVERS_MAX)
+            return story_tell(-EINVAL, "more than %d name servers", CONF_SERVERS_MAX);
+        if (next_word(&entry).len > 0 || !read_server(word, &ret[count]))
+            return story_tell(-EINVAL, "\"%s\" is no address of a name server",
+                              story_quote(&q, word.at, word.len));
+        count++;
+        if (*at == '\0')
+            return count;
+    }
+}
+
+/* ---- resolv.conf ----------------------------------------------------------------------------- */
+
+/* A port is taken too, though other libraries know none there. */
+static void read_nameserver(struct conf *c, struct span line, size_t *count)
+{
     weir_address address;
 
-    if (*count == CONF_SERVERS_MAX || !copy_word(next_word(&line), text, sizeof(text)) ||
-        target_numeric(text, DNS_PORT, &address) < 0)
-        return;
-    c->servers[(*count)++] = address;
+    if (*count < CONF_SERVERS_MAX && read_server(next_word(&line), &address))
+        c->servers[(*count)++] = address;
 }
 
 static void read_search(struct conf *c, struct span line, size_t max)
@@ -151,8 +201,8 @@ void conf_read_resolv(struct conf *c, const char *text, size_t len)
 
     while (rest.len > 0) {
         struct span line = next_line(&rest);
-        struct span key = line.len > 0 && is_blank(*line.at) ? (struct span){line.at, 0}
-                                                             : next_word(&line);
+        struct span key =
+            line.len > 0 && is_blank(*line.at) ? (struct span){line.at, 0} : next_word(&line);
 
         if (word_is(key, "nameserver"))
             read_nameserver(c, line, &servers);
@@ -180,7 +230,8 @@ static enum source_kind source_kind(struct span word)
     return word_is(word, "myhostname") ? SOURCE_MYHOSTNAME : SOURCE_SYSTEM;
 }
 
-/* One word of "[!UNAVAIL=return SUCCESS=continue]", as far as it is about a name that was not found. */
+/* One word of "[!UNAVAIL=return SUCCESS=continue]", as far as it is about a name that was not
+ * found. */
 static void read_action(struct span word, struct source *source)
 {
     bool other = word.len > 0 && *word.at == '!';
@@ -276,57 +327,6 @@ bool conf_applies(const struct conf *c, const struct source *source, const char 
     return (len == strlen(c->host_name) && strncasecmp(name, c->host_name, len) == 0) ||
            (len == 8 && strncasecmp(name, "_gateway", len) == 0) ||
            (len == 9 && strncasecmp(name, "_outbound", len) == 0);
-}
-
-/* ---- Servers given by hand ------------------------------------------------------------------- */
-
-/* HOST, HOST:PORT or [HOST]:PORT. */
-static bool read_server(struct span entry, weir_address *ret)
-{
-    char text[128];
-    char *host = text, *port = NULL;
-    unsigned number = DNS_PORT;
-
-    if (!copy_word(entry, text, sizeof(text)))
-        return false;
-    if (text[0] == '[') {
-        char *close = strchr(text, ']');
-
-        if (!close || !strchr(text, ':') || (close[1] && close[1] != ':'))
-            return false;
-        port = close[1] ? close + 2 : NULL;
-        *close = '\0';
-        host = text + 1;
-    } else if (strchr(text, ':') == strrchr(text, ':') && strchr(text, ':')) {
-        port = strchr(text, ':') + 1;
-        port[-1] = '\0';
-    }
-    if (port) {
-        number = 0;
-        read_number((struct span){port, strlen(port)}, "", 0, UINT16_MAX + 1, &number);
-    }
-    return number >= 1 && number <= UINT16_MAX &&
-           target_numeric(host, (uint16_t)number, ret) == 0;
-}
-
-int conf_read_servers(const char *text, weir_address ret[CONF_SERVERS_MAX])
-{
-    int count = 0;
-
-    for (const char *at = text;; at++) {
-        struct span entry = {at, strcspn(at, ",")}, word = next_word(&entry);
-        struct story_quote q;
-
-        at += strcspn(at, ",");
-        if (count == CONF_SERVERS_MAX)
-            return story_tell(-EINVAL, "more than %d name servers", CONF_SERVERS_MAX);
-        if (next_word(&entry).len > 0 || !read_server(word, &ret[count]))
-            return story_tell(-EINVAL, "\"%s\" is no address of a name server",
-                              story_quote(&q, word.at, word.len));
-        count++;
-        if (*at == '\0')
-            return count;
-    }
 }
 
 /* ---- The search list ------------------------------------------------------------------------- */

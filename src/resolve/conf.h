@@ -45,11 +45,12 @@ void conf_init(struct conf *c);
 void conf_read_resolv(struct conf *c, const char *text, size_t len);
 void conf_read_nsswitch(struct conf *c, const char *text, size_t len);
 
-/* Reads "192.0.2.1,192.0.2.2:5353,[2001:db8::1]:53". Returns their number, or -EINVAL with the story told. */
+/* Reads "192.0.2.1,192.0.2.2:5353,[2001:db8::1]:53". Returns their number, or -EINVAL with the
+ * story told. */
 int conf_read_servers(const char *text, weir_address ret[CONF_SERVERS_MAX]);
 
-/* How many names to ask a name server for, one after the other, until one exists: the name as it is, and with each
- * domain of the search list behind it. */
+/* How many names to ask a name server for, one after the other, until one exists: the name as it
+ * is, and with each domain of the search list behind it. */
 size_t conf_candidates(const struct conf *c, const char *name);
 
 /* The `index`-th of them; false if it would be too long. */

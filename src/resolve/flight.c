@@ -89,14 +89,12 @@ static void remove_waiter(struct slot *slot)
 
 bool flight_room(void)
 {
-    return !TAILQ_EMPTY(&resolver.stages[STAGE_READY]) && resolver.awaited < ASKING_MAX &&
-           resolver.counts[STAGE_ASKING] < ASKING_TOTAL_MAX;
+    return resolver.counts[STAGE_READY] > 0 && resolver.awaited < ASKING_MAX;
 }
 
 bool flight_must_wake(void)
 {
-    bool must =
-        resolver.sleeping && (!TAILQ_EMPTY(&resolver.stages[STAGE_NEW]) || flight_room());
+    bool must = resolver.sleeping && (resolver.counts[STAGE_NEW] > 0 || flight_room());
 
     if (must)
         resolver.sleeping = false;
@@ -123,8 +121,8 @@ static void after_fork(void)
     pthread_mutex_unlock(&resolver.fork_lock);
 }
 
-/* What is in flight waits, in the child, for whoever asks for its answer; the rest of those who waited are
- * threads that are not there, and sockets whose locks they may hold. */
+/* What is in flight waits, in the child, for whoever asks for its answer; the rest of those who
+ * waited are threads that are not there, and sockets whose locks they may hold. */
 static void lose_flights(void)
 {
     for (int stage = 0; stage < STAGES; stage++) {
@@ -199,10 +197,10 @@ static struct flight *find_joinable(const struct flight *like)
     struct flight *f;
 
     LIST_FOREACH(f, &resolver.buckets[like->name.hash % FLIGHT_BUCKETS], bucket)
-        if (f->name.hash == like->name.hash && f->family == like->family &&
-            f->generation == resolver.settings.generation && f->name.len == like->name.len &&
-            memcmp(f->name.text, like->name.text, like->name.len) == 0)
-            return f;
+    if (f->name.hash == like->name.hash && f->family == like->family &&
+        f->generation == resolver.settings.generation && f->name.len == like->name.len &&
+        memcmp(f->name.text, like->name.text, like->name.len) == 0)
+        return f;
     return NULL;
 }
 
@@ -258,8 +256,7 @@ bool flight_drop(struct flight *f)
 /* Into the cache, unless the settings have changed since it was asked for. */
 static void keep(const struct flight *f, struct answer *a)
 {
-    struct cache_entry *e =
-        a->expires_ns ? cache_entry_new(&f->name, f->family, a) : NULL;
+    struct cache_entry *e = a->expires_ns ? cache_entry_new(&f->name, f->family, a) : NULL;
     struct cache_entry *dropped = e;
     struct cache *fresh = NULL;
 
@@ -283,8 +280,9 @@ static void keep(const struct flight *f, struct answer *a)
     cache_free(fresh);
 }
 
-/* Tells one who waited. The request may be ended at any moment while the lock is not held, also from inside
- * `notify`: then its memory stays, and its release is ours. (lock, given up meanwhile) */
+/* Tells one who waited. The request may be ended at any moment while the lock is not held, also
+ * from inside `notify`: then its memory stays, and its release is ours. (lock, given up meanwhile)
+ */
 static void tell(struct slot *slot, struct answer *a)
 {
     struct resolve_request *r = slot->request;

@@ -1,8 +1,9 @@
-/* Flights: one name and family that is being looked up, whoever waits for it; and what the resolver's parts
- * share.
+/* Flights: one name and family that is being looked up, whoever waits for it; and what the
+ * resolver's parts share.
  *
- * A flight is in the list of its stage. Those who look it up again meanwhile join it. Who is the last to
- * leave one that nobody has begun takes it away; one that is begun goes on for the cache's sake. */
+ * A flight is in the list of its stage. Those who look it up again meanwhile join it. Who is the
+ * last to leave one that nobody has begun takes it away; one that is begun goes on for the cache's
+ * sake. */
 #ifndef FLIGHT_H
 #define FLIGHT_H
 
@@ -46,26 +47,26 @@ struct resolve_request {
 };
 
 struct flight {
-    TAILQ_ENTRY(flight) link;     /* in the list of the stage (lock) */
-    LIST_ENTRY(flight) bucket;    /* while it can be joined (lock) */
-    TAILQ_HEAD(, slot) waiters;   /* (lock) */
-    enum stage stage;             /* (lock) */
-    bool joinable;                /* (lock) */
-    unsigned generation;          /* of the settings it was begun under */
+    TAILQ_ENTRY(flight) link;   /* in the list of the stage (lock) */
+    LIST_ENTRY(flight) bucket;  /* while it can be joined (lock) */
+    TAILQ_HEAD(slots, slot) waiters; /* (lock) */
+    enum stage stage;           /* (lock) */
+    bool joinable;              /* (lock) */
+    unsigned generation;        /* of the settings it was begun under */
     int family;
 
     /* Of the thread that has it. */
     struct plan *plan;
-    size_t source;                /* the one that is asked */
-    bool asked;                   /* name servers have been */
-    size_t candidate;             /* the one of the search list */
-    unsigned tries;               /* of this candidate */
+    size_t source;    /* the one that is asked */
+    bool asked;       /* name servers have been */
+    size_t candidate; /* the one of the search list */
+    unsigned tries;   /* of this candidate */
     size_t first_server, server;
-    unsigned failed_servers;      /* a bit each */
-    int failure;                  /* what to say in the end if no source knows the name */
-    struct answer *negative;      /* the one that a server gave; NULL if none */
+    unsigned failed_servers; /* a bit each */
+    int failure;             /* what to say in the end if no source knows the name */
+    struct answer *negative; /* the one that a server gave; NULL if none */
     struct dns_question question;
-    weir_resolver *program;       /* NULL: getaddrinfo(3) */
+    weir_resolver *program; /* NULL: getaddrinfo(3) */
     void *program_arg;
 
     struct name name;
@@ -74,14 +75,16 @@ TAILQ_HEAD(flights, flight);
 
 #define FLIGHT_BUCKETS 4096
 
-/* At most so many flights at name servers that somebody waits for, so that no datagram is lost for want of room; those
- * that nobody waits for any more are let go on, up to a higher number. */
+/* At most so many flights at name servers that somebody waits for, so that no datagram is lost for
+ * want of room. Those that nobody waits for any more go on beside them; when there are too many,
+ * the oldest are given up. */
 #define ASKING_MAX       128
 #define ASKING_TOTAL_MAX 1024
 
 struct resolver {
-    /* Held by the resolver's threads while they do anything but sleep or run foreign code, so that fork(2) finds them at rest and
-     * the child can clean up. Outermost: taken before the locks of sockets. */
+    /* Held by the resolver's threads while they do anything but sleep or run foreign code, so that
+     * fork(2) finds them at rest and the child can clean up. Outermost: taken before the locks of
+     * sockets. */
     pthread_mutex_t fork_lock;
 
     /* Innermost, held shortly, never across a system call except to start the thread. */
@@ -92,14 +95,15 @@ struct resolver {
     struct cache *garbage; /* one to be freed by the thread */
     struct settings settings;
     struct flights stages[STAGES];
-    LIST_HEAD(, flight) buckets[FLIGHT_BUCKETS];
+    LIST_HEAD(flight_bucket, flight) buckets[FLIGHT_BUCKETS];
     unsigned counts[STAGES];
-    unsigned awaited;  /* flights in STAGE_ASKING that somebody waits for */
-    bool running;      /* the thread is there */
-    bool sleeping;     /* it has to be woken */
+    unsigned awaited; /* flights in STAGE_ASKING that somebody waits for */
+    bool running;     /* the thread is there */
+    bool sleeping;    /* it has to be woken */
     int wake_fd;
     int epoll_fd;
     unsigned system_threads, system_idle;
+    uint64_t system_idle_ns; /* after which one that has nothing to do ends */
     pthread_cond_t system_work;
     _Atomic unsigned forks;
 };
@@ -111,8 +115,8 @@ extern struct resolver resolver;
 struct flight *flight_new(const struct name *name, int family); /* NULL without memory */
 void flight_free(struct flight *f);                             /* NULL is allowed */
 
-/* Puts the slot among those who wait for its name and family, on a flight that is on its way or on `*spare`,
- * which then is gone. Starts the thread if there is none. Returns 0 or -EAGAIN. (lock) */
+/* Puts the slot among those who wait for its name and family, on a flight that is on its way or on
+ * `*spare`, which then is gone. Starts the thread if there is none. Returns 0 or -EAGAIN. (lock) */
 int flight_join(struct slot *slot, struct flight **spare);
 
 /* Takes the slot off its flight. Returns the flight if that has to be freed. (lock) */
@@ -127,7 +131,8 @@ bool flight_drop(struct flight *f);
 /* True if a flight in STAGE_READY may go on. (lock) */
 bool flight_room(void);
 
-/* Wakes the thread, after the lock is given up, if `must` is what flight_must_wake said under it. */
+/* Wakes the thread, after the lock is given up, if `must` is what flight_must_wake said under it.
+ */
 bool flight_must_wake(void);
 void flight_wake(bool must);
 
@@ -155,8 +160,8 @@ void thread_forget(void);
 
 /* ---- system.c -------------------------------------------------------------------------------- */
 
-/* A flight has come to STAGE_SYSTEM: sees that a thread takes it. True if system_start_thread has to be
- * called, without the lock. (lock) */
+/* A flight has come to STAGE_SYSTEM: sees that a thread takes it. True if system_start_thread has
+ * to be called, without the lock. (lock) */
 bool system_wake(void);
 void system_start_thread(void); /* (fork_lock) */
 

@@ -16,8 +16,8 @@ struct host_name {
 };
 
 struct hosts {
-    char *text;           /* a copy of the file */
-    weir_address *lines;  /* the address of each line that has one */
+    char *text;          /* a copy of the file */
+    weir_address *lines; /* the address of each line that has one */
     struct host_name *names;
     uint32_t *buckets;
     uint32_t line_count, name_count, bucket_count; /* a power of two */
@@ -171,8 +171,8 @@ void hosts_free(struct hosts *h)
 /* The next entry of the name from `i` on. */
 static uint32_t next_match(const struct hosts *h, uint32_t i, const char *name, size_t len)
 {
-    while (i != NOTHING && (h->names[i].len != len ||
-                            strncasecmp(h->text + h->names[i].text, name, len) != 0))
+    while (i != NOTHING &&
+           (h->names[i].len != len || strncasecmp(h->text + h->names[i].text, name, len) != 0))
         i = h->names[i].next;
     return i;
 }
@@ -209,8 +209,7 @@ int hosts_find(const struct hosts *h, const char *name, int family, struct answe
     for (uint32_t i = first; (i = next_match(h, i, name, len)) != NOTHING; i = h->names[i].next) {
         const weir_address *address = &h->lines[h->names[i].line];
 
-        if (address->family == family &&
-            (count >= DISTINCT_MAX || !holds(a, count, address)))
+        if (address->family == family && (count >= DISTINCT_MAX || !holds(a, count, address)))
             a->list[count++].address = *address;
     }
     a->count = count;

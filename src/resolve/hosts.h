@@ -10,9 +10,9 @@ struct hosts;
 struct hosts *hosts_parse(const char *text, size_t len);
 void hosts_free(struct hosts *h); /* NULL is allowed */
 
-/* The addresses of `family` that the name (any case, with or without a dot at the end) has, in the order of the
- * file, not ranked. Returns 0, WEIR_ENONAME (also if the name has addresses of the other family only; then
- * `*ret_known` is true), -ENOMEM. */
+/* The addresses of `family` that the name (any case, with or without a dot at the end) has, in the
+ * order of the file, not ranked. Returns 0, WEIR_ENONAME (also if the name has addresses of the
+ * other family only; then `*ret_known` is true), -ENOMEM. */
 int hosts_find(const struct hosts *h, const char *name, int family, struct answer **ret,
                bool *ret_known);
 

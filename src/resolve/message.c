@@ -11,6 +11,7 @@
 #define NAME_SIZE   256 /* with its terminator; the longest is 255 bytes on the wire */
 
 enum { TYPE_A = 1, TYPE_CNAME = 5, TYPE_SOA = 6, TYPE_AAAA = 28, CLASS_IN = 1 };
+enum { FLAG_REPLY = 0x8000, FLAG_TRUNCATED = 0x0200 };
 enum { RCODE_NOERROR = 0, RCODE_NXDOMAIN = 3 };
 
 /* A place in a message. Whatever would go beyond its end makes it bad, and it stays so. */
@@ -148,8 +149,9 @@ struct found {
     uint32_t ttl_s; /* the least */
 };
 
-/* The addresses of `name` and of what it is an alias for, in one pass, as every server orders them: an
- * alias comes before what it stands for. Counts them, and puts them into `a` unless that is NULL. */
+/* The addresses of `name` and of what it is an alias for, in one pass, as every server orders
+ * them: an alias comes before what it stands for. Counts them, and puts them into `a` unless that
+ * is NULL. */
 static struct found read_answers(struct reader *r, unsigned count, char name[NAME_SIZE], int family,
                                  struct answer *a)
 {
@@ -228,7 +230,7 @@ enum reply message_read(const unsigned char *buf, size_t len, int family, uint64
     authorities = take16(&r);
     take16(&r);
     rcode = flags & 0xf;
-    if (r.bad || !(flags & 0x8000) || questions != 1 ||
+    if (r.bad || (flags & (FLAG_REPLY | FLAG_TRUNCATED)) != FLAG_REPLY || questions != 1 ||
         (rcode != RCODE_NOERROR && rcode != RCODE_NXDOMAIN))
         return REPLY_FAILED;
     take_name(&r, name);

@@ -18,8 +18,8 @@ enum reply {
 #define TTL_NEGATIVE_S 60
 #define TTL_UNSAID_S   10 /* of a negative reply that does not say */
 
-/* Reads a reply to a question for addresses of `family`; never REPLY_NONE. With REPLY_ADDRESSES, REPLY_NODATA and
- * REPLY_NXDOMAIN `*ret` is the answer, not ranked, or NULL without memory. */
+/* Reads a reply to a question for addresses of `family`; never REPLY_NONE. With REPLY_ADDRESSES,
+ * REPLY_NODATA and REPLY_NXDOMAIN `*ret` is the answer, not ranked, or NULL without memory. */
 enum reply message_read(const unsigned char *buf, size_t len, int family, uint64_t now_ns,
                         struct answer **ret);
 

@@ -1,8 +1,8 @@
 /* Which address first: RFC 6724.
  *
- * The source address that the system would use is found once, when an answer arrives, in the resolver
- * thread (it takes system calls); comparing costs none. Rules 3, 4 and 7 are about what a program is
- * not told (deprecated and home addresses, native transport) and do not apply. */
+ * The source address that the system would use is found once, when an answer arrives, in the
+ * resolver thread (it takes system calls); comparing costs none. Rules 3, 4 and 7 are about what a
+ * program is not told (deprecated and home addresses, native transport) and do not apply. */
 #ifndef ORDER_H
 #define ORDER_H
 
@@ -20,8 +20,8 @@ struct ranked {
     uint8_t prefix;       /* IPv6: bits in common with the source, at most 64: rule 9 */
 };
 
-/* The sockets that sources are found with, opened when needed; to be closed when much has been ranked, as a
- * new one costs more than all else. */
+/* The sockets that sources are found with, opened when needed; to be closed when much has been
+ * ranked, as a new one costs more than all else. */
 struct order_probe {
     int fds[2];
 };

@@ -15,14 +15,14 @@ struct ports {
 };
 
 struct dns_questions plan_answered = TAILQ_HEAD_INITIALIZER(plan_answered);
-static TAILQ_HEAD(, plan) plans = TAILQ_HEAD_INITIALIZER(plans);
-static TAILQ_HEAD(, ports) all_ports = TAILQ_HEAD_INITIALIZER(all_ports);
+static TAILQ_HEAD(plans, plan) plans = TAILQ_HEAD_INITIALIZER(plans);
+static TAILQ_HEAD(all_ports, ports) all_ports = TAILQ_HEAD_INITIALIZER(all_ports);
 static struct plan *current;
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 
-/* A regular file's text, or "" with `*ret_len` 0; to be freed. O_NONBLOCK: a FIFO must not hold the thread
- * up. */
+/* A regular file's text, or "" with `*ret_len` 0; to be freed. O_NONBLOCK: a FIFO must not hold
+ * the thread up. */
 static char *read_file(const char *path, size_t *ret_len)
 {
     int fd = sys_open(path, O_RDONLY | O_NONBLOCK);
@@ -52,13 +52,13 @@ static void read_host_name(struct conf *c, const char *path)
 }
 
 static void read_text(struct conf *c, const char *path,
-                      void (*read)(struct conf *c, const char *text, size_t len))
+                      void (*parse)(struct conf *c, const char *text, size_t len))
 {
     size_t len;
     char *text = read_file(path, &len);
 
     if (text)
-        read(c, text, len);
+        parse(c, text, len);
     free(text);
 }
 
@@ -108,8 +108,8 @@ static void set_past(struct dns *d)
     struct ports *ports;
 
     TAILQ_FOREACH(ports, &all_ports, link)
-        if (ports->dns == d)
-            ports->past = true;
+    if (ports->dns == d)
+        ports->past = true;
 }
 
 static void plan_free(struct plan *p)
@@ -189,7 +189,7 @@ void plan_ready(int fd, uint32_t events)
     struct ports *ports;
 
     TAILQ_FOREACH(ports, &all_ports, link)
-        dns_ready(ports->dns, fd, events);
+    dns_ready(ports->dns, fd, events);
 }
 
 void plan_expire(void)
@@ -197,7 +197,7 @@ void plan_expire(void)
     struct ports *ports;
 
     TAILQ_FOREACH(ports, &all_ports, link)
-        dns_expire(ports->dns);
+    dns_expire(ports->dns);
 }
 
 int plan_timeout_ms(void)
@@ -205,7 +205,8 @@ int plan_timeout_ms(void)
     struct ports *ports;
     int least_ms = -1;
 
-    TAILQ_FOREACH(ports, &all_ports, link) {
+    TAILQ_FOREACH(ports, &all_ports, link)
+    {
         int ms = dns_timeout_ms(ports->dns);
 
         if (ms >= 0 && (least_ms < 0 || ms < least_ms))
@@ -219,6 +220,19 @@ static void close_ports(struct ports *ports)
     TAILQ_REMOVE(&all_ports, ports, link);
     dns_close(ports->dns);
     free(ports);
+}
+
+void plan_give_up(void)
+{
+    struct ports *ports = TAILQ_FIRST(&all_ports);
+    struct plan *p;
+
+    if (!ports)
+        return;
+    TAILQ_FOREACH(p, &plans, link)
+    if (p->dns == ports->dns)
+        p->dns = NULL;
+    close_ports(ports);
 }
 
 void plan_sweep(void)

@@ -1,5 +1,6 @@
-/* A plan: the files and settings as they were at one time, and the sockets to the name servers they name. Flights are
- * finished under the plan they were begun with. Used by the resolver's thread alone, but for plan_leave. */
+/* A plan: the files and settings as they were at one time, and the sockets to the name servers
+ * they name. Flights are finished under the plan they were begun with. Used by the resolver's
+ * thread alone, but for plan_leave. */
 #ifndef PLAN_H
 #define PLAN_H
 
@@ -14,14 +15,15 @@ struct plan {
     struct hosts *hosts;
     weir_resolver *program; /* in the place of all the rest, unless NULL */
     void *program_arg;
-    struct dns *dns;        /* what new questions are asked through; NULL until there is one */
-    size_t first_server;    /* to be asked first: one that is not silent, or with `rotate` the next */
+    struct dns *dns;     /* what new questions are asked through; NULL until there is one */
+    size_t first_server; /* to be asked first: one that is not silent, or with `rotate` the next */
 };
 
 /* The plan of this generation of the settings, read now if need be; NULL without memory. */
 struct plan *plan_current(unsigned generation);
 
-/* What to ask the plan's name servers through, with source ports that are not worn; NULL without memory. */
+/* What to ask the plan's name servers through, with source ports that are not worn; NULL without
+ * memory. */
 struct dns *plan_dns(struct plan *p);
 
 /* Where answered questions come. */
@@ -31,6 +33,9 @@ extern struct dns_questions plan_answered;
 void plan_ready(int fd, uint32_t events);
 void plan_expire(void);
 int plan_timeout_ms(void);
+
+/* Gives up what has been asked through the oldest ports: it is answered with REPLY_NONE. */
+void plan_give_up(void);
 
 /* Frees what is not used any more. */
 void plan_sweep(void);

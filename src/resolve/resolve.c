@@ -11,7 +11,8 @@ static const int families[2] = {AF_INET, AF_INET6};
 
 /* ---- Without asking -------------------------------------------------------------------------- */
 
-/* Names that cannot be numbers are most names, and this is cheap: a number ends with a digit or has a colon. */
+/* Names that cannot be numbers are most names, and this is cheap: a number ends with a digit or
+ * has a colon. */
 static bool may_be_numeric(const char *host)
 {
     size_t len = strlen(host);
@@ -114,7 +115,8 @@ void request_free(struct resolve_request *r)
     free(r);
 }
 
-/* Looks again, now under the lock that the answer would come under, and joins a flight for what is missing. */
+/* Looks again, now under the lock that the answer would come under, and joins a flight for what is
+ * missing. */
 static int join(struct resolve_request *r, const struct name *name, struct flight *spares[2])
 {
     struct answer *cached[2] = {NULL, NULL};
@@ -168,8 +170,8 @@ static int begin_flights(struct resolve_request *r, const struct name *name, int
     return rc;
 }
 
-/* 0 if all is known, -EAGAIN if something has to be asked for, or why the host is none, with the story
- * told. */
+/* 0 if all is known, -EAGAIN if something has to be asked for, or why the host is none, with the
+ * story told. */
 static int look(const char *host, int family, struct name *name, struct answer *ret[2])
 {
     int rc = find_numeric(host, ret);
@@ -212,8 +214,8 @@ int resolve_begin(struct resolve_request **ret, const char *host, int family,
     return rc;
 }
 
-/* A family that was in flight in the parent process is begun anew, or fails for good. Returns what is left of its
- * flight, to be freed. (lock) */
+/* A family that was in flight in the parent process is begun anew, or fails for good. Returns what
+ * is left of its flight, to be freed. (lock) */
 static struct flight *join_anew(struct slot *slot, struct flight **spare)
 {
     struct flight *lost = flight_leave(slot);

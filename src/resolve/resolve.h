@@ -1,9 +1,9 @@
 /* Names to addresses, without ever waiting.
  *
  * An answer is immutable and counted, shared by the cache and the requests. A request asks for one
- * family or both; the two are answered one by one. Numeric hosts and cached names are answered before
- * resolve_begin returns; everything else by the resolver's threads, which then call `notify` once per
- * family that is answered.
+ * family or both; the two are answered one by one. Numeric hosts and cached names are answered
+ * before resolve_begin returns; everything else by the resolver's threads, which then call
+ * `notify` once per family that is answered.
  *
  * Locks: resolve_begin, resolve_answer and resolve_end may be called with the socket's lock held;
  * those of the resolver are taken inside and never while `notify` or `release` is called by its
@@ -29,11 +29,11 @@ void answer_unref(struct answer *a); /* NULL is allowed */
 
 struct resolve_request;
 
-/* Who asked: told by a thread of the resolver, without any of its locks held, that an answer has come.
- * `release` is called exactly once, when `notify` will not be called any more (all answered, or ended);
- * until then `arg` must live. It may be called from inside resolve_begin, resolve_answer and
- * resolve_end, under the locks of their caller, who therefore has a reference of his own: this cannot
- * be the last. */
+/* Who asked: told by a thread of the resolver, without any of its locks held, that an answer has
+ * come. `release` is called exactly once, when `notify` will not be called any more (all answered,
+ * or ended); until then `arg` must live. It may be called from inside resolve_begin,
+ * resolve_answer and resolve_end, under the locks of their caller, who therefore has a reference
+ * of his own: this cannot be the last. */
 struct resolve_client {
     void (*notify)(void *arg);
     void (*release)(void *arg);
@@ -42,14 +42,14 @@ struct resolve_client {
 
 /* Begins. `family` is AF_UNSPEC, AF_INET, AF_INET6. Returns 0 if all is answered already,
  * -EINPROGRESS, or -EINVAL, -ENAMETOOLONG (the name is no host name; no request then, the story is
- * told), -ENODEV (a scope without interface), -ENOMEM, -EAGAIN (no thread). On failure `release` has
- * been called. With 0 too. */
+ * told), -ENODEV (a scope without interface), -ENOMEM, -EAGAIN (no thread). On failure `release`
+ * has been called. With 0 too. */
 int resolve_begin(struct resolve_request **ret, const char *host, int family,
                   const struct resolve_client *client);
 
-/* The answer for AF_INET or AF_INET6, as soon as it is there; NULL while it is not (or was not asked
- * for). Borrowed: it lives as long as the request. After fork(2), in the child, a request that was in
- * flight is begun anew by this call. */
+/* The answer for AF_INET or AF_INET6, as soon as it is there; NULL while it is not (or was not
+ * asked for). Borrowed: it lives as long as the request. After fork(2), in the child, a request
+ * that was in flight is begun anew by this call. */
 const struct answer *resolve_answer(struct resolve_request *r, int family);
 
 /* Cancels what is in flight and frees the request; NULL is allowed. Never waits. `notify` may be

@@ -53,8 +53,8 @@ static void take_stamps(const struct resolve_paths *paths, struct file_stamp ret
     ret[2] = stamp_of(paths->nsswitch);
 }
 
-/* Everything cached is another's answer now; so will be what is in flight. The thread frees the cache, where it
- * delays nobody. (lock) */
+/* Everything cached is another's answer now; so will be what is in flight. The thread frees the
+ * cache, where it delays nobody. (lock) */
 static void forget(void)
 {
     resolver.settings.generation++;

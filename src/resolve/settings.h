@@ -1,4 +1,5 @@
-/* What is asked, and where: name servers and resolvers set by the program, and the files of the system. */
+/* What is asked, and where: name servers and resolvers set by the program, and the files of the
+ * system. */
 #ifndef SETTINGS_H
 #define SETTINGS_H
 
@@ -26,8 +27,8 @@ struct settings {
     void *program_arg;
 };
 
-/* Makes the settings ready for use, and looks at the files if that is a second ago; if one has changed, what is cached
- * is forgotten. Without the lock. */
+/* Makes the settings ready for use, and looks at the files if that is a second ago; if one has
+ * changed, what is cached is forgotten. Without the lock. */
 void settings_check(uint64_t now_ns);
 
 /* The name servers that were set; NULL and 0 if those of resolv.conf hold. */

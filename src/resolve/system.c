@@ -15,6 +15,7 @@
 void system_init(void)
 {
     resolver.system_threads = resolver.system_idle = 0;
+    resolver.system_idle_ns = IDLE_NS;
     pthread_cond_init(&resolver.system_work, NULL);
 }
 
@@ -61,7 +62,7 @@ static struct answer *ask_system(const struct flight *f)
     struct addrinfo *list = NULL;
     struct answer *a;
     size_t count = 0;
-    int rc = getaddrinfo(f->name.text, NULL, &hints, &list);
+    int rc = sys_getaddrinfo(f->name.text, &hints, &list);
 
     if (rc)
         return failure(system_error(rc), WEIR_FROM_SYSTEM);
@@ -112,7 +113,7 @@ static struct answer *ask_program(const struct flight *f)
 /* Returns false if nothing has come for a while. (lock, given up meanwhile) */
 static bool wait_for_work(void)
 {
-    const uint64_t until_ns = sys_now() + IDLE_NS;
+    const uint64_t until_ns = sys_now() + resolver.system_idle_ns;
     const struct timespec until = {.tv_sec = (time_t)(until_ns / NS_PER_S),
                                    .tv_nsec = (long)(until_ns % NS_PER_S)};
     int rc = 0;
@@ -137,7 +138,8 @@ static void *system_main(void *arg)
         flight_move(f, STAGE_CALLING);
         pthread_mutex_unlock(&resolver.lock);
         a = f->program ? ask_program(f) : ask_system(f);
-        /* The program's resolver may have forked, and this be the child, which is without the flight. */
+        /* The program's resolver may have forked, and this be the child, which is without the
+         * flight. */
         if (resolver.forks != forks) {
             answer_unref(a);
             return NULL;

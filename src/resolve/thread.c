@@ -42,16 +42,21 @@ static void route_new(void)
 static void start_ready(void)
 {
     struct batch b = {.count = 0};
+    bool full;
 
     pthread_mutex_lock(&resolver.lock);
-    while (b.count < BATCH && flight_room())
+    while (b.count < BATCH && flight_room() && resolver.counts[STAGE_ASKING] < ASKING_TOTAL_MAX)
         take(&b, STAGE_READY, STAGE_ASKING);
+    full = flight_room() && b.count < BATCH;
     pthread_mutex_unlock(&resolver.lock);
     for (int i = 0; i < b.count; i++)
         walk_ask(b.flights[i]);
+    if (full)
+        plan_give_up();
 }
 
-/* Going on with one may answer it again at once: not by a call of its own, so the stack does not grow. */
+/* Going on with one may answer it again at once: not by a call of its own, so the stack does not
+ * grow. */
 static void handle_answered(void)
 {
     struct dns_question *q;
@@ -87,7 +92,7 @@ static int begin_sleep(void)
 
 void *thread_main(void *arg)
 {
-    struct epoll_event events[BATCH];
+    struct epoll_event events[BATCH] = {{.events = 0}};
     int count = 0, timeout_ms;
 
     (void)arg;

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <weir/error.h>
 
-/* Answers of files and of nobody in particular: until the file changes, but looked at again when the addresses of this
- * machine may have. */
+/* Answers of files and of nobody in particular: until the file changes, but looked at again when
+ * the addresses of this machine may have. */
 #define FILES_TTL_NS    (60 * NS_PER_S)
 #define NEGATIVE_TTL_NS (TTL_UNSAID_S * NS_PER_S)
 
@@ -71,8 +71,8 @@ void walk_begin(struct flight *f, struct plan *p)
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 
-/* The answer, or NULL if the file does not know the name. A name that it knows in the other family only has
- * none of this one: asking elsewhere would mix two answers. */
+/* The answer, or NULL if the file does not know the name. A name that it knows in the other family
+ * only has none of this one: asking elsewhere would mix two answers. */
 static struct answer *ask_files(const struct flight *f)
 {
     const uint64_t expires_ns = sys_now() + FILES_TTL_NS;
@@ -178,8 +178,8 @@ static bool next_candidate(struct flight *f, char ret[CONF_NAME_MAX + 1])
     return false;
 }
 
-/* The next try is with which server? Each is asked as often as resolv.conf says, one after the other, but none that has
- * said that it cannot tell. Returns false if all have been. */
+/* The next try is with which server? Each is asked as often as resolv.conf says, one after the
+ * other, but none that has said that it cannot tell. Returns false if all have been. */
 static bool next_server(struct flight *f)
 {
     const struct conf *c = &f->plan->conf;
@@ -194,10 +194,9 @@ static bool next_server(struct flight *f)
 
 static void ask(struct flight *f)
 {
-    char name[CONF_NAME_MAX + 1];
     struct dns *d;
 
-    if (!next_candidate(f, name)) {
+    if (!next_candidate(f, f->question.name)) {
         end_source(f, WEIR_ENONAME);
         return;
     }
@@ -205,9 +204,10 @@ static void ask(struct flight *f)
         end_source(f, f->failed_servers ? WEIR_ENAMEAGAIN : WEIR_ENAMESERVER);
         return;
     }
+    f->question.family = f->family;
     d = plan_dns(f->plan);
     if (d)
-        dns_ask(d, f->server, &f->question, name, f->family);
+        dns_ask(d, f->server, &f->question);
     else
         fail(f, -ENOMEM, WEIR_FROM_DNS);
 }
@@ -237,6 +237,16 @@ static void distrust(struct plan *p, size_t server)
         p->first_server = (server + 1) % p->conf.server_count;
 }
 
+static bool drop_unwanted(struct flight *f)
+{
+    bool gone;
+
+    pthread_mutex_lock(&resolver.lock);
+    gone = flight_drop(f);
+    pthread_mutex_unlock(&resolver.lock);
+    return gone;
+}
+
 static void keep_negative(struct flight *f, struct answer *a)
 {
     answer_unref(f->negative);
@@ -245,8 +255,7 @@ static void keep_negative(struct flight *f, struct answer *a)
 
 void walk_answered(struct dns_question *q)
 {
-    struct flight *f =
-        (struct flight *)((char *)q - offsetof(struct flight, question));
+    struct flight *f = (struct flight *)(void *)((char *)q - offsetof(struct flight, question));
 
     switch (q->reply) {
     case REPLY_ADDRESSES:
@@ -272,6 +281,8 @@ void walk_answered(struct dns_question *q)
     case REPLY_NONE:
         distrust(f->plan, f->server);
         f->tries++;
+        if (drop_unwanted(f))
+            return;
         break;
     }
     ask(f);

@@ -1,5 +1,5 @@
-/* The way of a flight through the sources: hosts file, name servers, getaddrinfo(3). Used by the resolver's thread
- * alone, with the fork_lock. */
+/* The way of a flight through the sources: hosts file, name servers, getaddrinfo(3). Used by the
+ * resolver's thread alone, with the fork_lock. */
 #ifndef WALK_H
 #define WALK_H
 

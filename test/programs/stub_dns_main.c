@@ -1,5 +1,5 @@
-/* stub_dns_main NAME=RULE…: the name server of test/support/stub_dns.h for shell tests. Prints its port and
- * serves until its standard input ends.
+/* stub_dns_main NAME=RULE…: the name server of test/support/stub_dns.h for shell tests. Prints its
+ * port and serves until its standard input ends.
  *
  * Programs here are linked with the library alone, so the server is compiled in. */
 #include "../support/stub_dns.c"

@@ -111,6 +111,19 @@ SCENARIO_FOR(descriptors_sent_to_a_plain_receive_are_not_leaked, LOCAL)
     EXPECT(rig_count_fds(), before);
 }
 
+SCENARIO_FOR(descriptors_sent_to_a_datagram_receive_are_not_leaked, DATAGRAMS | LOCAL)
+{
+    weir_socket *a, *b;
+    weir_datagram_info info;
+    int fd = open_file(rig);
+    char buf[8];
+    rig_pair(rig, &a, &b);
+    EXPECT(send_fds(rig, a, &fd, 1), 3);
+    int before = rig_count_fds();
+    EXPECT(RIG_DONE(rig, b, WEIR_READABLE, weir_recv_from(b, buf, sizeof buf, &info)), 3);
+    EXPECT(rig_count_fds(), before);
+}
+
 SCENARIO_FOR(descriptors_by_the_hundred, LOCAL)
 {
     weir_socket *a, *b;

@@ -86,8 +86,12 @@ SCENARIO_FOR(send_with_no_room, STREAM)
     static char sink[1 << 16];
     rig_pair(rig, &a, &b);
     size_t sent = fill(a), got = 0;
+    ssize_t more;
     CHECK(sent > 0);
-    EXPECT(RIG_BRIEFLY(rig, a, WEIR_WRITABLE, weir_send(a, "x", 1)), WEIR_EDEADLINE);
+    /* TCP may make room once more when its acknowledgements have come. */
+    while ((more = RIG_BRIEFLY(rig, a, WEIR_WRITABLE, weir_send(a, sink, sizeof sink))) > 0)
+        sent += (size_t)more;
+    EXPECT(more, WEIR_EDEADLINE);
     while (got < sent) {
         ssize_t n = rig_recv(rig, b, sink, sizeof sink);
         CHECK(n > 0);

@@ -13,9 +13,10 @@
 
 #include <cmocka.h>
 
-#define THINGS_MAX 512
-#define NAMES_MAX  16
-#define HOSTS_MAX  128
+#define THINGS_MAX   512
+#define NAMES_MAX    16
+#define WATCHERS_MAX 4
+#define HOSTS_MAX    128
 
 struct name {
     char text[32];
@@ -31,6 +32,8 @@ static struct {
     int fd_count;
     weir_socket *sockets[THINGS_MAX];
     int socket_count;
+    struct fixture_watcher watchers[WATCHERS_MAX];
+    int watcher_count;
     int open_at_start;
 } owned;
 
@@ -233,28 +236,42 @@ static void watcher_told(struct waiter *waiter, enum wake_reason why)
     w->in = in;
 }
 
-void fixture_watch(struct fixture_watcher *w, weir_socket *s)
+struct fixture_watcher *fixture_watch(weir_socket *s)
 {
+    struct fixture_watcher *w = &owned.watchers[owned.watcher_count++];
+
+    assert_true(owned.watcher_count <= WATCHERS_MAX);
     *w = (struct fixture_watcher){.waiter.wake = watcher_told, .s = s};
     pthread_mutex_lock(&s->lock);
     waiter_link(s, &w->waiter);
     watcher_told(&w->waiter, WAKE_CHANGED);
     pthread_mutex_unlock(&s->lock);
+    return w;
+}
+
+struct interest fixture_watched(struct fixture_watcher *w)
+{
+    pthread_mutex_lock(&w->s->lock);
+    struct interest in = w->in;
+    pthread_mutex_unlock(&w->s->lock);
+    return in;
 }
 
 bool fixture_watcher_is_right(struct fixture_watcher *w)
 {
     struct interest in;
 
-    fixture_interest(w->s, &in);
+    pthread_mutex_lock(&w->s->lock);
+    socket_interest(w->s, WEIR_WRITABLE, &in);
     bool right = !w->cheated && in.count == w->in.count && in.wake_at_ns == w->in.wake_at_ns &&
                  in.ready == w->in.ready;
     for (unsigned i = 0; i < in.count; i++)
         right = right && watches(&w->in, in.fds[i].fd);
+    pthread_mutex_unlock(&w->s->lock);
     return right;
 }
 
-void fixture_unwatch(struct fixture_watcher *w)
+static void unwatch(struct fixture_watcher *w)
 {
     pthread_mutex_lock(&w->s->lock);
     waiter_unlink(&w->waiter);
@@ -397,7 +414,7 @@ static int error(enum sys_call call)
 
     calls[call]++;
     if (fn) {
-        instead_of_connect = NULL;
+        atomic_store(&instead_of_connect, (int (*)(void))NULL);
         return fn();
     }
     if (fail_times[call] == 0)
@@ -471,6 +488,8 @@ int fixture_teardown(void **state)
     (void)state;
     for (int i = 0; i < name_count; i++)
         fixture_name_let_go(names[i].text);
+    for (int i = 0; i < owned.watcher_count; i++)
+        unwatch(&owned.watchers[i]);
     for (int i = 0; i < owned.socket_count; i++)
         weir_close(owned.sockets[i]);
     for (int i = 0; i < owned.fd_count; i++)

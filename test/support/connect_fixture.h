@@ -1,5 +1,5 @@
-/* What connects meet in tests: on loopback a place that listens, one that refuses, one that never answers; names that lead to
- * them; a clock that can be turned; system calls that fail. */
+/* What connects meet in tests: on loopback a place that listens, one that refuses, one that
+ * never answers; names that lead to them; a clock that can be turned; system calls that fail. */
 #ifndef CONNECT_FIXTURE_H
 #define CONNECT_FIXTURE_H
 
@@ -9,12 +9,13 @@
 #include <pthread.h>
 #include <weir.h>
 
-/* Per test: begins with nothing, ends with everything closed and no descriptor left open that was not open at the
- * start. */
+/* Per test: begins with nothing, ends with everything closed and no descriptor left open that
+ * was not open at the start. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 
-/* Plain descriptors, closed at the end. `host` as weir_address_from_host, or "unix:@name"; port 0 is a free one. */
+/* Plain descriptors, closed at the end. `host` as weir_address_from_host, or "unix:@name"; port
+ * 0 is a free one. */
 int fixture_listen(const char *host, uint16_t port, weir_address *ret);
 /* A port that is taken and where nobody listens. */
 void fixture_refuse(const char *host, uint16_t port, weir_address *ret);
@@ -31,7 +32,8 @@ weir_socket *fixture_socket(int family, int type);
 weir_socket *fixture_nonblocking(int family, int type);
 void fixture_close(weir_socket *s);
 
-/* Names, answered by a resolver of the program's own. A name that is held is not answered until it is let go. */
+/* Names, answered by a resolver of the program's own. A name that is held is not answered until
+ * it is let go. */
 void fixture_name(const char *name, const char *host);
 void fixture_name_fails(const char *name, int family, int rc);
 void fixture_name_hold(const char *name);
@@ -52,24 +54,26 @@ void fixture_instead_of_connect(int (*fn)(void));
 
 /* What the socket watches while it connects. */
 void fixture_interest(weir_socket *s, struct interest *ret);
-/* Drives a connect until so many attempts are watched, or it has ended. Returns weir_connect_status. */
+/* Drives a connect until so many attempts are watched, or it has ended. Returns
+ * weir_connect_status. */
 int fixture_drive(weir_socket *s, unsigned attempts);
 
-/* Somebody who watches a socket as a poller does, and who checks that no descriptor is closed before he was told to let go
- * of it. Linked into the socket's waiters until fixture_unwatch. */
+/* Somebody who watches a socket as a poller does, and who checks that no descriptor is closed
+ * before he was told to let go of it. Ends with the test. */
 struct fixture_watcher {
     struct waiter waiter;
     weir_socket *s;
     struct interest in; /* as he was last told */
     bool cheated;       /* a descriptor was closed under his eyes */
 };
-void fixture_watch(struct fixture_watcher *w, weir_socket *s);
+struct fixture_watcher *fixture_watch(weir_socket *s);
+struct interest fixture_watched(struct fixture_watcher *w);
 /* True if what he watches is what is to be watched, and he was never cheated. */
 bool fixture_watcher_is_right(struct fixture_watcher *w);
-void fixture_unwatch(struct fixture_watcher *w);
 
 int fixture_open_fds(void);
-/* A thread that calls weir_connect or, with no host, weir_connect_address, and gives back the result. */
+/* A thread that calls weir_connect or, with no host, weir_connect_address, and gives back the
+ * result. */
 struct fixture_caller {
     pthread_t thread;
     _Atomic pid_t tid;

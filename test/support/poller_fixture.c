@@ -48,10 +48,11 @@ int faults_calls(int call)
 
 int poller_fixture_open(void **state)
 {
-    struct poller_fixture *f = calloc(1, sizeof *f);
-
     /* The thread keeps this one once it has waited. */
-    if (!f || context_wake_fd(context_current()) < 0)
+    if (context_wake_fd(context_current()) < 0)
+        return -1;
+    struct poller_fixture *f = calloc(1, sizeof *f);
+    if (!f)
         return -1;
     watch_fds(&f->before);
     *state = f;

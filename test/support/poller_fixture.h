@@ -51,8 +51,8 @@ weir_socket *listener_open(weir_address *ret_where);
 /* A fresh non-blocking TCP socket. */
 weir_socket *tcp_open(void);
 
-/* A Unix listener whose queue is full, so that a connect to it retries, and where it is. The clients
- * that fill it are closed with it; accepting one makes room. */
+/* A Unix listener whose queue is full, so that a connect to it retries, and where it is. Accepting
+ * what is in the queue makes room. */
 struct full_listener {
     weir_socket *listener, *client;
     weir_address where;

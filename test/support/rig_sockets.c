@@ -157,6 +157,14 @@ static void datagram_pair(struct rig *rig, weir_socket **a, weir_socket **b)
     EXPECT(weir_connect_address(*b, &to_a), 0);
 }
 
+/* So that a peer that does not read is felt on every machine, however its system is tuned. */
+static void limit_buffers(weir_socket *s)
+{
+    static const int size = 1 << 17;
+    EXPECT(weir_set_option(s, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    EXPECT(weir_set_option(s, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
+}
+
 void rig_pair(struct rig *rig, weir_socket **a, weir_socket **b)
 {
     bool swapped = rig_random(rig) % 2;
@@ -170,6 +178,9 @@ void rig_pair(struct rig *rig, weir_socket **a, weir_socket **b)
         for (int i = 0; i < 2; i++)
             rig_set_mode(rig, rig_keep(rig, ends[i]));
     }
+    if (rig->transport->has & STREAM)
+        for (int i = 0; i < 2; i++)
+            limit_buffers(ends[i]);
     *a = ends[swapped];
     *b = ends[!swapped];
 }

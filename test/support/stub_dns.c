@@ -332,8 +332,8 @@ static bool answer_stream(struct stub_dns *d, struct connection *c, size_t len)
     return send(c->fd, reply, size + 2, MSG_NOSIGNAL) == (ssize_t)size + 2;
 }
 
-/* Takes the questions that are complete from the front of the buffer. Returns false if the connection is
- * to be closed. */
+/* Takes the questions that are complete from the front of the buffer. Returns false if the
+ * connection is to be closed. */
 static bool answer_questions(struct stub_dns *d, struct connection *c)
 {
     while (c->have >= 2) {

@@ -1,5 +1,5 @@
-/* A name server for tests: UDP and TCP on a free port of 127.0.0.1, in a thread of its own, as good or as
- * nasty as its rules say.
+/* A name server for tests: UDP and TCP on a free port of 127.0.0.1, in a thread of its own, as
+ * good or as nasty as its rules say.
  *
  *     struct stub_dns *dns = stub_dns_open();
  *     stub_dns_add(dns, "www.test", "A:127.0.0.1,AAAA:::1");
@@ -9,8 +9,8 @@
  *     weir_set_nameservers(NULL);
  *     stub_dns_close(dns);
  *
- * Any thread may call anything but stub_dns_close. A rule that is none, and a machine without memory or
- * sockets, abort the test. */
+ * Any thread may call anything but stub_dns_close. A rule that is none, and a machine without
+ * memory or sockets, abort the test. */
 #ifndef STUB_DNS_H
 #define STUB_DNS_H
 
@@ -30,10 +30,10 @@ uint16_t stub_dns_port(const struct stub_dns *d);
 /* "127.0.0.1:PORT", for weir_set_nameservers and WEIR_NAMESERVERS; lives as long as `d`. */
 const char *stub_dns_servers(const struct stub_dns *d);
 
-/* Sets what is answered for `name` (any case); "*.bench.test" is for every name below, "*" for every name
- * at all; the most exact rule counts, a later one for the same name replaces the earlier. Names without
- * a rule do not exist (NXDOMAIN). What does not fit into 512 bytes is truncated over UDP and complete
- * over TCP.
+/* Sets what is answered for `name` (any case); "*.bench.test" is for every name below, "*" for
+ * every name at all; the most exact rule counts, a later one for the same name replaces the
+ * earlier. Names without a rule do not exist (NXDOMAIN). What does not fit into 512 bytes is
+ * truncated over UDP and complete over TCP.
  *
  * A rule is items, separated by commas; the empty rule is a name without addresses:
  *
@@ -57,18 +57,19 @@ const char *stub_dns_servers(const struct stub_dns *d);
  *     tc-hang        truncated over UDP; TCP accepts and says nothing
  *     tc-close       truncated over UDP; TCP accepts, reads the question and closes
  *
- * The last group may have "/a" or "/aaaa" at the end: only for questions of that type; the other type is
- * answered from the records. */
+ * The last group may have "/a" or "/aaaa" at the end: only for questions of that type; the other
+ * type is answered from the records. */
 void stub_dns_add(struct stub_dns *d, const char *name, const char *rule);
 
-/* Answers the questions that are held for `name`, and from now on all others without holding them. */
+/* Answers the questions that are held for `name`, and from now on all others without holding them.
+ */
 void stub_dns_release(struct stub_dns *d, const char *name);
 
 /* How many questions of `type` (0: of any) have come for exactly this `name` (NULL: for any). */
 unsigned stub_dns_count(struct stub_dns *d, const char *name, int type);
 
-/* Waits until that number is at least `count`: so a test knows that a question is on its way, without
- * sleeping. */
+/* Waits until that number is at least `count`: so a test knows that a question is on its way,
+ * without sleeping. */
 void stub_dns_wait(struct stub_dns *d, const char *name, int type, unsigned count);
 
 /* Makes the server deaf: its sockets are closed, so that the port refuses everything. */

@@ -1,4 +1,5 @@
-/* Connecting by name: the race on real sockets, and names that are slow, wrong or never answered. */
+/* Connecting by name: the race on real sockets, and names that are slow, wrong or never
+ * answered. */
 #include "socket.h"
 #include "support/connect_fixture.h"
 
@@ -79,8 +80,8 @@ static void all_refused_tells_of_each(void **state)
 #define LONG_LIST 100
 #define AT_A_TIME 16
 
-/* A program that must not be held up is back after a few attempts, however long the list; the rest is
- * due at once. */
+/* A program that must not be held up is back after a few attempts, however long the list; the
+ * rest is due at once. */
 static void long_list_is_tried_in_portions_to_its_end(void **state)
 {
     (void)state;
@@ -95,6 +96,7 @@ static void long_list_is_tried_in_portions_to_its_end(void **state)
     fixture_name("long.test", "127.61.9.9");
     weir_socket *s = fixture_nonblocking(AF_INET, SOCK_STREAM);
 
+    fixture_fail(SYS_CONNECT, -ENETUNREACH, 0, LONG_LIST);
     int rc = weir_connect(s, "long.test", weir_address_port(&a));
     for (int before = fixture_calls(SYS_CONNECT); rc == -EINPROGRESS;) {
         rc = weir_connect_status(s);
@@ -224,7 +226,8 @@ static void six_attempts_are_the_most(void **state)
     assert_true(fixture_is_lonely(listener));
 }
 
-/* Two stand before anybody has looked: one is the connection, the other is closed and not leaked. */
+/* Two stand before anybody has looked: one is the connection, the other is closed and not
+ * leaked. */
 static void of_two_winners_one_is_closed(void **state)
 {
     (void)state;
@@ -382,7 +385,8 @@ static void nonblocking_connect_is_back_while_the_name_is_unknown(void **state)
     assert_int_equal(weir_connect_status(s), 0);
 }
 
-/* An answer that comes while nobody waits must be there for who comes next, or he waits for ever. */
+/* An answer that comes while nobody waits must be there for who comes next, or he waits for
+ * ever. */
 static void answer_that_nobody_waited_for_is_not_lost(void **state)
 {
     (void)state;
@@ -409,49 +413,69 @@ static void watchers_are_told_of_every_change(void **state)
 {
     (void)state;
     weir_address a;
-    struct fixture_watcher w;
     int listener;
     uint16_t port = full_then_good("slow.test", 2, &listener);
     fixture_refuse("127.61.7.1", 0, &a);
     fixture_name("dead.test", "127.61.7.1");
     weir_socket *s = fixture_nonblocking(AF_INET, SOCK_STREAM);
 
-    fixture_watch(&w, s);
+    struct fixture_watcher *w = fixture_watch(s);
     assert_int_equal(weir_connect(s, "dead.test", weir_address_port(&a)), -EINPROGRESS);
-    assert_true(fixture_watcher_is_right(&w));
-    assert_int_equal(fixture_drive(s, 1), -ECONNREFUSED);
-    assert_true(fixture_watcher_is_right(&w));
+    assert_true(fixture_watcher_is_right(w));
+    assert_int_equal(fixture_drive(s, 9), -ECONNREFUSED);
+    assert_true(fixture_watcher_is_right(w));
     assert_int_equal(weir_connect(s, "slow.test", port), -EINPROGRESS);
-    assert_true(fixture_watcher_is_right(&w));
+    assert_true(fixture_watcher_is_right(w));
     for (unsigned i = 1; i <= 2; i++) {
         assert_int_equal(fixture_drive(s, i), -EINPROGRESS);
-        assert_true(fixture_watcher_is_right(&w));
+        assert_true(fixture_watcher_is_right(w));
         fixture_later(250);
     }
     assert_int_equal(fixture_drive(s, 9), 0);
-    assert_true(fixture_watcher_is_right(&w));
-    fixture_unwatch(&w);
+    assert_true(fixture_watcher_is_right(w));
+}
+
+/* One attempt in the place of another, and nothing else changes. */
+static void watchers_are_told_of_a_replacement(void **state)
+{
+    (void)state;
+    weir_address a, mine;
+    fixture_refuse(places[0], 0, &a);
+    uint16_t port = weir_address_port(&a);
+    fixture_full(places[1], port, &a);
+    fixture_name("next.test", places[0]);
+    fixture_name("next.test", places[1]);
+    fixture_listen("127.0.0.1", 0, &mine); /* its port is free at another place */
+    weir_socket *s = fixture_nonblocking(AF_INET, SOCK_STREAM);
+
+    assert_int_equal(weir_bind(s, "127.62.0.1", weir_address_port(&mine)), 0);
+    struct fixture_watcher *w = fixture_watch(s);
+    assert_int_equal(weir_connect(s, "next.test", port), -EINPROGRESS);
+    while (fixture_calls(SYS_CONNECT) < 2)
+        assert_int_equal(weir_connect_status(s), -EINPROGRESS);
+    assert_true(fixture_watcher_is_right(w));
+    assert_int_equal(fixture_watched(w).count, 1);
 }
 
 static void watchers_are_told_of_a_new_time(void **state)
 {
     (void)state;
-    struct fixture_watcher w;
     weir_address a;
     fixture_full(places[0], 0, &a);
     fixture_name("one.test", places[0]);
     fixture_name("one.test", places[1]);
     weir_socket *s = fixture_nonblocking(AF_INET, SOCK_STREAM);
 
-    fixture_watch(&w, s);
+    struct fixture_watcher *w = fixture_watch(s);
     assert_int_equal(weir_connect(s, "one.test", weir_address_port(&a)), -EINPROGRESS);
     assert_int_equal(fixture_drive(s, 1), -EINPROGRESS);
-    assert_true(w.in.wake_at_ns != NEVER);
+    assert_true(fixture_watched(w).wake_at_ns != NEVER);
     fixture_later(250); /* the second attempt fails at once: nothing to look at again for */
-    assert_int_equal(weir_connect_status(s), -EINPROGRESS);
-    assert_true(fixture_watcher_is_right(&w));
-    assert_true(w.in.wake_at_ns == NEVER);
-    fixture_unwatch(&w);
+    uint64_t patience_ns = sys_now() + 10 * NS_PER_S;
+    do
+        assert_int_equal(weir_connect_status(s), -EINPROGRESS);
+    while (fixture_watched(w).wake_at_ns != NEVER && sys_now() < patience_ns);
+    assert_true(fixture_watched(w).wake_at_ns == NEVER);
 }
 
 static void answer_wakes_a_blocked_caller(void **state)
@@ -582,6 +606,7 @@ int main(void)
         TEST(nonblocking_connect_is_back_while_the_name_is_unknown),
         TEST(answer_that_nobody_waited_for_is_not_lost),
         TEST(watchers_are_told_of_every_change),
+        TEST(watchers_are_told_of_a_replacement),
         TEST(watchers_are_told_of_a_new_time),
         TEST(answer_wakes_a_blocked_caller),
         TEST(silent_name_server_is_bounded_by_the_limit),

@@ -389,7 +389,8 @@ static void listeners_share_a_port_when_all_say_so(void **state)
     }
 }
 
-/* Connections of the last run that are still fading away do not keep a server from starting again. */
+/* Connections of the last run that are still fading away do not keep a server from starting
+ * again. */
 static void listener_can_be_started_again_at_once(void **state)
 {
     (void)state;

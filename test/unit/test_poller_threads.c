@@ -329,8 +329,8 @@ static void serve(weir_poller *p, atomic_int *running)
     }
 }
 
-/* Each socket that becomes ready is reported, however many others are removed, aborted and closed in
- * the same instant, and however soon their numbers are used again. */
+/* Each socket that becomes ready is reported, however many others are removed, aborted and closed
+ * in the same instant, and however soon their numbers are used again. */
 static void *come_and_go(void *arg)
 {
     struct owner *o = arg;

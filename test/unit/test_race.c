@@ -14,14 +14,16 @@
 #define ADDRESSES 1000
 #define SILENT    (-1)
 
-/* The answer for one family: `count` addresses 1, 2, 3 … or `rc`, after `at_ms`; SILENT never comes. */
+/* The answer for one family: `count` addresses 1, 2, 3 … or `rc`, after `at_ms`; SILENT never
+ * comes. */
 struct lookup {
     int at_ms, rc, count;
     bool unreachable;
     bool doubled; /* each address comes twice */
 };
 
-/* What becomes of the attempt on address `number` of a family. Whatever is not listed never ends. */
+/* What becomes of the attempt on address `number` of a family. Whatever is not listed never
+ * ends. */
 struct outcome {
     int family, number, after_ms, rc;
 };
