@@ -112,10 +112,13 @@ static ares_ssize_t send_vectors(ares_socket_t fd, const struct iovec *vectors, 
                                  void *arg)
 {
     const struct dns_channel *c = arg;
-    struct msghdr message = {.msg_iovlen = (size_t)count};
+    const union {
+        const struct iovec *given;
+        struct iovec *wanted; /* but not written to */
+    } same = {vectors};
+    struct msghdr message = {.msg_iov = same.wanted, .msg_iovlen = (size_t)count};
     ssize_t n;
 
-    memcpy(&message.msg_iov, &vectors, sizeof(vectors)); /* not written to */
     n = sys_sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if ((n == -EAGAIN || n == -ENOBUFS) && !c->stream)
         return (ares_ssize_t)vectors[0].iov_len;

@@ -196,11 +196,12 @@ static struct flight *find_joinable(const struct flight *like)
 {
     struct flight *f;
 
-    LIST_FOREACH(f, &resolver.buckets[like->name.hash % FLIGHT_BUCKETS], bucket)
-    if (f->name.hash == like->name.hash && f->family == like->family &&
-        f->generation == resolver.settings.generation && f->name.len == like->name.len &&
-        memcmp(f->name.text, like->name.text, like->name.len) == 0)
-        return f;
+    for (f = LIST_FIRST(&resolver.buckets[like->name.hash % FLIGHT_BUCKETS]); f;
+         f = LIST_NEXT(f, bucket))
+        if (f->name.hash == like->name.hash && f->family == like->family &&
+            f->generation == resolver.settings.generation && f->name.len == like->name.len &&
+            memcmp(f->name.text, like->name.text, like->name.len) == 0)
+            return f;
     return NULL;
 }
 

@@ -47,12 +47,12 @@ struct resolve_request {
 };
 
 struct flight {
-    TAILQ_ENTRY(flight) link;   /* in the list of the stage (lock) */
-    LIST_ENTRY(flight) bucket;  /* while it can be joined (lock) */
+    TAILQ_ENTRY(flight) link;        /* in the list of the stage (lock) */
+    LIST_ENTRY(flight) bucket;       /* while it can be joined (lock) */
     TAILQ_HEAD(slots, slot) waiters; /* (lock) */
-    enum stage stage;           /* (lock) */
-    bool joinable;              /* (lock) */
-    unsigned generation;        /* of the settings it was begun under */
+    enum stage stage;                /* (lock) */
+    bool joinable;                   /* (lock) */
+    unsigned generation;             /* of the settings it was begun under */
     int family;
 
     /* Of the thread that has it. */

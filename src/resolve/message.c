@@ -76,7 +76,7 @@ static bool follow(struct reader *r, size_t *at, size_t *limit)
  * any bytes in them but a dot and zero, which no host name has. */
 static void take_name(struct reader *r, char ret[NAME_SIZE])
 {
-    size_t at = r->at, limit = r->at, end = 0, out = 0;
+    size_t at = r->at, limit = at, end = 0, out = 0;
 
     for (;;) {
         size_t label;

@@ -107,9 +107,9 @@ static void set_past(struct dns *d)
 {
     struct ports *ports;
 
-    TAILQ_FOREACH(ports, &all_ports, link)
-    if (ports->dns == d)
-        ports->past = true;
+    for (ports = TAILQ_FIRST(&all_ports); ports; ports = TAILQ_NEXT(ports, link))
+        if (ports->dns == d)
+            ports->past = true;
 }
 
 static void plan_free(struct plan *p)
@@ -188,16 +188,16 @@ void plan_ready(int fd, uint32_t events)
 {
     struct ports *ports;
 
-    TAILQ_FOREACH(ports, &all_ports, link)
-    dns_ready(ports->dns, fd, events);
+    for (ports = TAILQ_FIRST(&all_ports); ports; ports = TAILQ_NEXT(ports, link))
+        dns_ready(ports->dns, fd, events);
 }
 
 void plan_expire(void)
 {
     struct ports *ports;
 
-    TAILQ_FOREACH(ports, &all_ports, link)
-    dns_expire(ports->dns);
+    for (ports = TAILQ_FIRST(&all_ports); ports; ports = TAILQ_NEXT(ports, link))
+        dns_expire(ports->dns);
 }
 
 int plan_timeout_ms(void)
@@ -205,8 +205,7 @@ int plan_timeout_ms(void)
     struct ports *ports;
     int least_ms = -1;
 
-    TAILQ_FOREACH(ports, &all_ports, link)
-    {
+    for (ports = TAILQ_FIRST(&all_ports); ports; ports = TAILQ_NEXT(ports, link)) {
         int ms = dns_timeout_ms(ports->dns);
 
         if (ms >= 0 && (least_ms < 0 || ms < least_ms))
@@ -229,9 +228,9 @@ void plan_give_up(void)
 
     if (!ports)
         return;
-    TAILQ_FOREACH(p, &plans, link)
-    if (p->dns == ports->dns)
-        p->dns = NULL;
+    for (p = TAILQ_FIRST(&plans); p; p = TAILQ_NEXT(p, link))
+        if (p->dns == ports->dns)
+            p->dns = NULL;
     close_ports(ports);
 }
 

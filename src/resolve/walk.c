@@ -157,8 +157,7 @@ static void end_source(struct flight *f, int failure)
 {
     const struct source *source = &f->plan->conf.sources[f->source];
 
-    if (!f->failure || f->failure == WEIR_ENONAME)
-        f->failure = failure;
+    f->failure = failure;
     if (source->last && failure == WEIR_ENONAME) {
         give_up(f);
         return;

@@ -1,6 +1,6 @@
-/* Fetches a path from an HTTP server: http_get TARGET PATH MODE TIMES. One connection for all times, kept alive;
- * once: "Connection: close". The bodies go to standard output. MODE is blocking, timeout, deadline or
- * nonblocking. */
+/* Fetches a path from an HTTP server: http_get TARGET PATH MODE TIMES. One connection for all
+ * times, kept alive; once: "Connection: close". The bodies go to standard output. MODE is
+ * blocking, timeout, deadline or nonblocking. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +41,8 @@ static void request(const char *path, bool keep)
         die("sending", rc);
 }
 
-/* Reads the head; what of the body came with it stays in `buf`, `*used` bytes. Returns the length of the body. */
+/* Reads the head; what of the body came with it stays in `buf`, `*used` bytes. Returns the length
+ * of the body. */
 static size_t read_head(char *buf, size_t size, size_t *used)
 {
     char *end;

@@ -1,5 +1,5 @@
-/* Talks to a Redis server: redis_client TARGET blocking|nonblocking. Many commands at once, replies checked byte by
- * byte. */
+/* Talks to a Redis server: redis_client TARGET blocking|nonblocking. Many commands at once,
+ * replies checked byte by byte. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

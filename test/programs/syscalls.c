@@ -1,5 +1,6 @@
-/* Makes calls that can go ahead and calls that have to wait, each between two marks that strace shows:
- * access("begin KIND") and access("end KIND"). The peers are plain sockets, used outside of the marks. */
+/* Makes calls that can go ahead and calls that have to wait, each between two marks that strace
+ * shows: access("begin KIND") and access("end KIND"). The peers are plain sockets, used outside of
+ * the marks. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>

@@ -1,5 +1,5 @@
-/* Runs with a wall clock that jumps by years at every look. The three functions below take the place of
- * the C library's for the whole process, weir and what it is linked with included. */
+/* Runs with a wall clock that jumps by years at every look. The three functions below take the
+ * place of the C library's for the whole process, weir and what it is linked with included. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -100,7 +100,8 @@ SCENARIO_FOR(accept_in_many_threads, LISTENER)
         rig_join(t[i]);
 }
 
-/* The connection was reset while it waited to be accepted: it is skipped, or accepted and known to be reset. */
+/* The connection was reset while it waited to be accepted: it is skipped, or accepted and known to
+ * be reset. */
 SCENARIO_FOR(accept_of_a_connection_that_was_reset, LISTENER | TCP | RAW)
 {
     weir_socket *listener = rig_listener(rig), *first = rig_open(rig), *s = rig_open(rig),
@@ -122,7 +123,7 @@ SCENARIO_FOR(accept_of_a_connection_that_was_reset, LISTENER | TCP | RAW)
     EXPECT(n, 1);
 }
 
-/* ---- out of descriptors -------------------------------------------------------------------------------- */
+/* ---- out of descriptors --------------------------------------------------------------------- */
 
 static void restore_fds(struct rig *rig, void *arg)
 {
@@ -212,7 +213,7 @@ SCENARIO_FOR(poller_pauses_a_listener_without_descriptors, LISTENER)
     EXPECT(weir_poller_close(p), 0);
 }
 
-/* ---- listen ------------------------------------------------------------------------------------------------ */
+/* ---- listen --------------------------------------------------------------------------------- */
 
 SCENARIO_FOR(listen_without_bind, TCP)
 {

@@ -98,7 +98,7 @@ SCENARIO_FOR(from_fd_of_nothing, OWN)
     CHECK(untouched == (weir_socket *)rig);
 }
 
-/* ---- pipes -------------------------------------------------------------------------------------------- */
+/* ---- pipes ---------------------------------------------------------------------------------- */
 
 static void make_pipe(struct rig *rig, weir_socket **in, weir_socket **out)
 {
@@ -162,7 +162,8 @@ SCENARIO_FOR(pipe_wakes_and_aborts, OWN)
     rig_join(t);
 }
 
-/* A pipe that is not O_NONBLOCK takes a large write only as a whole: the call must not get stuck in it. */
+/* A pipe that is not O_NONBLOCK takes a large write only as a whole: the call must not get stuck
+ * in it. */
 SCENARIO_FOR(pipe_full_does_not_trap_the_writer, OWN)
 {
     weir_socket *in, *out;
@@ -207,7 +208,7 @@ SCENARIO_FOR(pipe_has_no_messages, OWN)
     EXPECT(rig_recv(rig, in, (char[8]){0}, 8), n);
 }
 
-/* ---- files and terminals --------------------------------------------------------------------------------- */
+/* ---- files and terminals -------------------------------------------------------------------- */
 
 SCENARIO_FOR(file_is_always_ready, OWN)
 {
@@ -252,7 +253,7 @@ SCENARIO_FOR(terminal_gives_lines, OWN)
     CHECK(!is_nonblocking(slave));
 }
 
-/* ---- detach ------------------------------------------------------------------------------------------------ */
+/* ---- detach --------------------------------------------------------------------------------- */
 
 SCENARIO(detach_of_what_others_use)
 {
@@ -329,7 +330,7 @@ SCENARIO(detach_leaves_pollers)
     EXPECT(weir_poller_close(p), 0);
 }
 
-/* ---- pairs ------------------------------------------------------------------------------------------------- */
+/* ---- pairs ---------------------------------------------------------------------------------- */
 
 SCENARIO_FOR(pair_of_each_type, OWN)
 {

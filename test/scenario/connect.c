@@ -94,7 +94,8 @@ SCENARIO_FOR(connect_limit_passes_and_connect_again, LISTENER)
     check_conversation(rig, s, accepted);
 }
 
-/* Each attempt has a socket of its own in the kernel; what was set on the first must be on the last. */
+/* Each attempt has a socket of its own in the kernel; what was set on the first must be on the
+ * last. */
 SCENARIO_FOR(connect_again_replays_options_and_bind, LISTENER | INTERNET)
 {
     bool v4 = rig->transport->family == AF_INET;
@@ -179,7 +180,7 @@ SCENARIO_FOR(connect_status_of_nothing, LISTENER)
     EXPECT(weir_peer_address(s, &a), -ENOTCONN);
 }
 
-/* ---- non-blocking ------------------------------------------------------------------------------------ */
+/* ---- non-blocking --------------------------------------------------------------------------- */
 
 SCENARIO_FOR(connect_in_progress_answers_not_yet, LISTENER)
 {

@@ -153,7 +153,8 @@ SCENARIO_FOR(datagram_calls_on_a_stream, CONNECTION)
     EXPECT(weir_recv_from(NULL, &byte, 1, NULL), -EINVAL);
 }
 
-/* Connected to somebody else, so that nobody but them is heard and everybody else is told "port unreachable". */
+/* Connected to somebody else, so that nobody but them is heard and everybody else is told "port
+ * unreachable". */
 static weir_socket *deaf(struct rig *rig)
 {
     weir_socket *s = rig_bound(rig), *friend = rig_bound(rig);
@@ -208,7 +209,7 @@ SCENARIO_FOR(datagram_peer_that_is_gone, DATAGRAMS | LOCAL)
     EXPECT(rig_recv(rig, other, buf, sizeof buf), 5);
 }
 
-/* ---- a receiver whose queue is full: poll(2) says "writable", sendto(2) says EAGAIN ----------------------- */
+/* ---- a receiver whose queue is full: poll(2) says "writable", sendto(2) says EAGAIN --------- */
 
 static int fill(weir_socket *s, const weir_address *to)
 {

@@ -231,7 +231,7 @@ SCENARIO_FOR(credentials_of_the_peer, LOCAL | CONNECTION)
     EXPECT(weir_peer_credentials(NULL, &who), -EINVAL);
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------ */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 SCENARIO_FOR(unix_names_as_hosts, LISTENER | LOCAL)
 {

@@ -1,4 +1,5 @@
-/* Abort, close, finish, references: whoever waits is woken, in every mode, and nobody is served afterwards. */
+/* Abort, close, finish, references: whoever waits is woken, in every mode, and nobody is served
+ * afterwards. */
 #include "support/rig.h"
 
 #include <fcntl.h>
@@ -250,7 +251,7 @@ SCENARIO_FOR(drop_says_nothing_more_than_close, CONNECTION)
     EXPECT(rig_recv(rig, b, buf, sizeof buf), 0);
 }
 
-/* ---- finish -------------------------------------------------------------------------------------------- */
+/* ---- finish --------------------------------------------------------------------------------- */
 
 static void read_to_the_end(struct rig *rig, void *arg)
 {
@@ -266,7 +267,7 @@ static void read_to_the_end(struct rig *rig, void *arg)
     EXPECT(weir_shutdown(arg, SHUT_WR), 0);
 }
 
-/* Closing with bytes unread makes TCP reset the connection and throw away what is still under way. */
+/* Closing with bytes unread makes TCP reset the connection and drop what is still under way. */
 SCENARIO_FOR(finish_saves_the_last_bytes, STREAM)
 {
     weir_socket *a, *b;

@@ -1,8 +1,11 @@
-/* How long things may take: time-outs, limits, shields. Nothing here measures time; it is told by the results. */
+/* How long things may take: time-outs, limits, shields. Nothing here measures time; it is told by
+ * the results. */
 #include "support/rig.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 SCENARIO(limits_nest_and_the_earliest_wins)
 {
@@ -84,7 +87,8 @@ SCENARIO(limit_that_passed_holds_for_every_call)
     EXPECT(rig_recv(rig, b, &byte, 1), 1);
 }
 
-/* A program in the non-blocking model waits with these two alone, so they have to mind the limit for it. */
+/* A program in the non-blocking model waits with these two alone, so they have to mind the limit
+ * for it. */
 SCENARIO(limit_that_passed_holds_for_waiting)
 {
     weir_socket *a, *b;
@@ -235,6 +239,23 @@ SCENARIO_FOR(limit_ends_a_loop_that_never_waits, STREAM)
     EXPECT(rig_recv(rig, a, sink, sizeof sink) > 0, true);
     EXPECT(weir_abort(b), 0);
     rig_join(t);
+}
+
+/* 4 KiB at a time, none of them waited for. */
+SCENARIO_FOR(limit_ends_a_whole_call_that_never_waits, OWN)
+{
+    size_t len = (size_t)16 << 30, done = 0;
+    void *buf =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    weir_socket *s;
+    if (buf == MAP_FAILED)
+        rig_skip("the system gives no address space that is not backed");
+    EXPECT(weir_from_fd(&s, open("/dev/null", O_WRONLY | O_CLOEXEC)), 0);
+    rig_keep(rig, s);
+    EXPECT(weir_set_timeout(s, RIG_MOMENT_MS), 0);
+    EXPECT(weir_send_all(s, buf, len, &done), WEIR_EDEADLINE);
+    CHECK(done > 0 && done < len);
+    munmap(buf, len);
 }
 
 struct trickler {

@@ -1,4 +1,5 @@
-/* Runs the scenarios in one row: scenarios --mode MODE --transport TRANSPORT [--eintr] [--seed N] [--only NAME]. */
+/* Runs the scenarios in one row: scenarios --mode MODE --transport TRANSPORT [--eintr] [--seed N]
+ * [--only NAME]. */
 #include "support/rig.h"
 #include "support/watch.h"
 

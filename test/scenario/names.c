@@ -1,4 +1,5 @@
-/* Connecting by name: with a resolver of the program's own, with name servers that are good, slow, silent or lie. */
+/* Connecting by name: with a resolver of the program's own, with name servers that are good, slow,
+ * silent or lie. */
 #include "support/rig.h"
 #include "support/stub_dns.h"
 
@@ -6,7 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 
-/* ---- a resolver of the program's own -------------------------------------------------------------------- */
+/* ---- a resolver of the program's own -------------------------------------------------------- */
 
 struct book {
     weir_address list[4]; /* for "known.test" */
@@ -156,7 +157,7 @@ SCENARIO_FOR(name_of_this_machine, TCP | NAMES)
     EXPECT(rig_accept(rig, listener, &accepted), 0);
 }
 
-/* ---- name servers ------------------------------------------------------------------------------------------ */
+/* ---- name servers --------------------------------------------------------------------------- */
 
 static struct stub_dns *open_dns(struct rig *rig, const char *name, const char *rule)
 {
@@ -214,7 +215,8 @@ SCENARIO_FOR(name_server_that_is_not_there, TCP | NAMES)
     close_dns(dns);
 }
 
-/* Nothing that they send may be believed, so it is as if they had said nothing; the limit has to end it. */
+/* Nothing that they send may be believed, so it is as if they had said nothing; the limit has to
+ * end it. */
 static void check_limit(struct rig *rig, const char *rule)
 {
     weir_socket *s = rig_open(rig);
@@ -381,7 +383,7 @@ SCENARIO_FOR(limit_covers_names_and_addresses, TCP | NAMES)
     close_dns(dns);
 }
 
-/* ---- fork(2) -------------------------------------------------------------------------------------------------- */
+/* ---- fork(2) -------------------------------------------------------------------------------- */
 
 struct by_name {
     weir_socket *s;

@@ -268,7 +268,8 @@ SCENARIO(poller_in_a_foreign_loop)
     EXPECT(weir_poller_close(p), 0);
 }
 
-/* The loop of others drives a connect that has a time-out: nothing but the descriptor tells it when. */
+/* The loop of others drives a connect that has a time-out: nothing but the descriptor tells it
+ * when. */
 SCENARIO_FOR(poller_in_a_foreign_loop_drives_a_connect, LISTENER)
 {
     weir_address full;

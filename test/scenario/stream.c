@@ -6,7 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
-/* ---- moving bytes -------------------------------------------------------------------------------------- */
+/* ---- moving bytes --------------------------------------------------------------------------- */
 
 SCENARIO(bytes_go_both_ways)
 {
@@ -134,7 +134,7 @@ SCENARIO_FOR(recv_timeout_keeps_late_bytes, RAW)
     CHECK(!memcmp(buf, "late", 4));
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------- */
+/* ---- the end -------------------------------------------------------------------------------- */
 
 SCENARIO_FOR(recv_at_the_end_gives_0_again_and_again, CONNECTION)
 {
@@ -215,7 +215,7 @@ SCENARIO(shutdown_with_wrong_arguments)
     EXPECT(rig_send(rig, a, "x", 1), 1);
 }
 
-/* ---- peers that go away --------------------------------------------------------------------------------- */
+/* ---- peers that go away --------------------------------------------------------------------- */
 
 SCENARIO_FOR(reset_stays, CONNECTION | RAW)
 {
@@ -249,7 +249,7 @@ SCENARIO_FOR(reset_stays_in_whole_calls, STREAM | RAW)
     CHECK(done == 0);
 }
 
-/* The kernel keeps what came before the reset (of messages it does not); it must not be lost here. */
+/* The kernel keeps the bytes that came before the reset; they must not be lost here. */
 SCENARIO_FOR(reset_after_data, STREAM | RAW)
 {
     weir_socket *s;
@@ -335,7 +335,7 @@ SCENARIO_FOR(peer_that_accepts_and_resets, LISTENER | TCP | RAW)
     EXPECT(weir_connect_status(s), 0);
 }
 
-/* ---- arguments -------------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------ */
 
 SCENARIO_FOR(recv_of_nothing_is_refused, STREAM)
 {
@@ -392,7 +392,7 @@ SCENARIO_FOR(calls_on_a_listener, LISTENER)
            WEIR_EDEADLINE);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------ */
+/* ---- waiting -------------------------------------------------------------------------------- */
 
 SCENARIO(wait_tells_what_holds)
 {

@@ -70,7 +70,7 @@ static void send_one(struct rig *rig, void *arg)
     EXPECT(rig_send(rig, sender->s, &sender->number, 1), 1);
 }
 
-/* The first sender is stuck in the middle of its bytes; the others queue up behind it, one by one. */
+/* The first sender is stuck in the middle of its bytes; the others queue up behind it. */
 SCENARIO_FOR(senders_go_in_order_of_arrival, STREAM | WAITS)
 {
     weir_socket *a, *b;

@@ -17,7 +17,8 @@ static void send_large(struct rig *rig, void *arg)
     free(data);
 }
 
-/* Takes little at a time, in sizes that vary, so that the sender runs into a full buffer again and again. */
+/* Takes little at a time, in sizes that vary, so that the sender runs into a full buffer again and
+ * again. */
 SCENARIO_FOR(send_all_through_a_slow_reader, STREAM)
 {
     weir_socket *a, *b;

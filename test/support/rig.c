@@ -31,7 +31,7 @@ const struct scenario *rig_scenarios(void)
     return scenarios;
 }
 
-/* ---- what must hold -------------------------------------------------------------------------------- */
+/* ---- what must hold ------------------------------------------------------------------------- */
 
 static const char *base_name(const char *file)
 {
@@ -89,14 +89,6 @@ void rig_expect_story(const char *file, int line, const weir_socket *s, const ch
         rig_fail(file, line, "the story \"%s\" does not name \"%s\"", story, part);
 }
 
-void rig_expect_not_yet(const char *file, int line, const char *what, ssize_t rc)
-{
-    char text[160];
-    if (!weir_in_progress(rc))
-        rig_fail(file, line, "%s gave %s, expected \"not yet\"", what,
-                 result_text(rc, text, sizeof text));
-}
-
 void rig_skip(const char *reason)
 {
     printf("# skipped: %s\n", reason);
@@ -104,7 +96,7 @@ void rig_skip(const char *reason)
     _exit(77);
 }
 
-/* ---- operations to their end ---------------------------------------------------------------------------- */
+/* ---- operations to their end ---------------------------------------------------------------- */
 
 static void wait_with_poller(weir_socket *s, unsigned events)
 {
@@ -203,7 +195,7 @@ int rig_accept(struct rig *rig, weir_socket *listener, weir_socket **ret)
     return rc;
 }
 
-/* ---- odds and ends ----------------------------------------------------------------------------------------- */
+/* ---- odds and ends -------------------------------------------------------------------------- */
 
 /* SplitMix64 */
 uint64_t rig_random(struct rig *rig)
@@ -264,7 +256,7 @@ int rig_count_fds(void)
     return count;
 }
 
-/* ---- the life of a scenario ---------------------------------------------------------------------------------- */
+/* ---- the life of a scenario ----------------------------------------------------------------- */
 
 static void nothing(struct rig *rig, void *arg)
 {
@@ -272,8 +264,8 @@ static void nothing(struct rig *rig, void *arg)
     (void)arg;
 }
 
-/* A thread's first wait makes descriptors that it keeps; the first thread makes ThreadSanitizer start
- * one of its own. */
+/* A thread's first wait makes descriptors that it keeps; the first thread makes ThreadSanitizer
+ * start one of its own. */
 static void warm_up(struct rig *rig)
 {
     rig_join(rig_go(rig, nothing, NULL));

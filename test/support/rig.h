@@ -1,9 +1,9 @@
 /* The rig: all that a scenario sees of the row it runs in.
  *
- * A row is a mode (how calls wait) and a transport (what carries the bytes), perhaps under a storm of signals. A
- * scenario asks the rig for sockets and lets it do each operation "to its end"; what that takes in this row is
- * the rig's business. Each scenario runs in a process of its own, which must end with the descriptors and threads
- * that it began with. */
+ * A row is a mode (how calls wait) and a transport (what carries the bytes), perhaps under a storm
+ * of signals. A scenario asks the rig for sockets and lets it do each operation "to its end"; what
+ * that takes in this row is the rig's business. Each scenario runs in a process of its own, which
+ * must end with the descriptors and threads that it began with. */
 #ifndef RIG_H
 #define RIG_H
 
@@ -84,25 +84,22 @@ struct rig {
     struct estate *estate; /* what is closed at the end */
 };
 
-/* ---- what must hold ------------------------------------------------------------------------------ */
+/* ---- what must hold ------------------------------------------------------------------------- */
 
-/* Both print what was got and what was expected, and end the scenario, whichever thread finds it. */
+/* Print what was got and what was expected, and end the scenario, whichever thread finds it. */
 #define EXPECT(call, want) rig_expect(__FILE__, __LINE__, #call, (call), (want))
 #define CHECK(condition)   rig_check(__FILE__, __LINE__, #condition, (condition))
 /* The story of the last failure of `s` (or of the thread, NULL) names `part`. */
 #define EXPECT_STORY(s, part) rig_expect_story(__FILE__, __LINE__, (s), (part))
-/* The call is answered with "not yet". */
-#define EXPECT_NOT_YET(call) rig_expect_not_yet(__FILE__, __LINE__, #call, (call))
 
 void rig_expect(const char *file, int line, const char *what, long long got, long long want);
 void rig_check(const char *file, int line, const char *what, bool holds);
 void rig_expect_story(const char *file, int line, const weir_socket *s, const char *part);
-void rig_expect_not_yet(const char *file, int line, const char *what, ssize_t rc);
 
 /* Ends the scenario as skipped. */
 _Noreturn void rig_skip(const char *reason);
 
-/* ---- operations to their end ------------------------------------------------------------------------ */
+/* ---- operations to their end ---------------------------------------------------------------- */
 
 struct attempt {
     struct rig *rig;
@@ -127,7 +124,7 @@ bool rig_again(struct attempt *a, ssize_t *rc);
 
 /* The result of `call`, which waits for `events` on `s` in the way of the row. */
 #define RIG_DONE(rig, s, events, call) RIG_ATTEMPT(rig, s, events, false, call)
-/* The same under a limit of a moment: WEIR_EDEADLINE in every row when it has to wait for longer. */
+/* The same under a limit of a moment: WEIR_EDEADLINE in every row if it has to wait longer. */
 #define RIG_BRIEFLY(rig, s, events, call) RIG_ATTEMPT(rig, s, events, true, call)
 
 /* How long a moment is. */
@@ -183,7 +180,7 @@ int rig_accept(struct rig *rig, weir_socket *listener, weir_socket **ret);
 /* Waits for `events` by whatever means the seed picks. */
 int rig_wait(struct rig *rig, weir_socket *s, unsigned events);
 
-/* ---- sockets, all closed at the end ------------------------------------------------------------------ */
+/* ---- sockets, all closed at the end --------------------------------------------------------- */
 
 /* Puts a socket into the mode of the row. */
 void rig_set_mode(struct rig *rig, weir_socket *s);
@@ -203,7 +200,7 @@ weir_address rig_where(weir_socket *s);
 /* Two ends of a conversation; which of them connected is up to the seed. */
 void rig_pair(struct rig *rig, weir_socket **a, weir_socket **b);
 
-/* ---- plain descriptors, closed at the end as well ----------------------------------------------------- */
+/* ---- plain descriptors, closed at the end as well ------------------------------------------- */
 
 int rig_keep_fd(struct rig *rig, int fd);
 void rig_close_fd(struct rig *rig, int fd);
@@ -213,12 +210,13 @@ void rig_raw_pair(struct rig *rig, weir_socket **s, int *fd);
 int rig_raw_listener(struct rig *rig, int backlog, weir_address *where);
 /* An address where nobody listens. */
 weir_address rig_nobody(struct rig *rig);
-/* A plain listener whose queue is full: a connect to it gets no answer until something is accepted. */
+/* A plain listener whose queue is full: a connect to it gets no answer until something is
+ * accepted. */
 int rig_full_listener(struct rig *rig, weir_address *where);
 /* Ends the conversation of a rig_raw_pair from the raw end with a reset; the descriptor is gone. */
 void rig_raw_reset(struct rig *rig, weir_socket *s, int fd);
 
-/* ---- at the same time ---------------------------------------------------------------------------------- */
+/* ---- at the same time ----------------------------------------------------------------------- */
 
 struct rig_thread;
 typedef void rig_function(struct rig *rig, void *arg);
@@ -236,7 +234,7 @@ void rig_until_starter_sleeps(void);
 pid_t rig_fork(struct rig *rig, rig_function *fn, void *arg);
 void rig_wait_child(pid_t pid);
 
-/* ---- odds and ends ------------------------------------------------------------------------------------- */
+/* ---- odds and ends -------------------------------------------------------------------------- */
 
 uint64_t rig_random(struct rig *rig);
 /* Fills with a pattern that tells `key` and the offset; true if it is that. */
@@ -247,7 +245,7 @@ void rig_exhaust_fds(struct rig *rig, int spare);
 void rig_restore_fds(struct rig *rig);
 int rig_count_fds(void);
 
-/* ---- for the program alone ------------------------------------------------------------------------------ */
+/* ---- for the program alone ------------------------------------------------------------------ */
 
 const struct scenario *rig_scenarios(void);
 void rig_run(struct rig *rig);

@@ -19,7 +19,7 @@ const struct transport rig_transports[] = {
     {NULL, 0, 0, 0, false},
 };
 
-/* ---- what is closed at the end ------------------------------------------------------------------------ */
+/* ---- what is closed at the end -------------------------------------------------------------- */
 
 weir_socket *rig_keep(struct rig *rig, weir_socket *s)
 {
@@ -80,7 +80,7 @@ void rig_close_fd(struct rig *rig, int fd)
     close(fd);
 }
 
-/* ---- weir's sockets ------------------------------------------------------------------------------------- */
+/* ---- weir's sockets ------------------------------------------------------------------------- */
 
 void rig_set_mode(struct rig *rig, weir_socket *s)
 {
@@ -185,7 +185,7 @@ void rig_pair(struct rig *rig, weir_socket **a, weir_socket **b)
     *b = ends[!swapped];
 }
 
-/* ---- plain descriptors ------------------------------------------------------------------------------------ */
+/* ---- plain descriptors ---------------------------------------------------------------------- */
 
 static int raw_socket(struct rig *rig)
 {

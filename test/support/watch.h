@@ -1,5 +1,5 @@
-/* What the rig sees of the process from outside: threads that sleep, descriptors that are open, signals that
- * storm. */
+/* What the rig sees of the process from outside: threads that sleep, descriptors that are open,
+ * signals that storm. */
 #ifndef WATCH_H
 #define WATCH_H
 
@@ -20,12 +20,12 @@ struct open_fds {
     bool open[WATCH_FDS];
 };
 void watch_fds(struct open_fds *ret);
-/* The first descriptor that is open and was not in `before`, and what it is; -1 if there is none. With
- * `resolver`, what the resolver keeps is left out. */
+/* The first descriptor that is open and was not in `before`, and what it is; -1 if there is none.
+ * With `resolver`, what the resolver keeps is left out. */
 int watch_new_fd(const struct open_fds *before, bool resolver, char *what, size_t size);
 
-/* From now on the calling thread is interrupted a thousand times a second, by a handler that restarts
- * nothing. */
+/* From now on the calling thread is interrupted a thousand times a second, by a handler that
+ * restarts nothing. */
 void watch_storm_start(void);
 void watch_storm_stop(void);
 

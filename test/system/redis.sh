@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A real Redis server, over TCP and over a Unix socket, in the blocking and in the non-blocking model.
+# A real Redis server, over TCP and over a Unix socket, in the blocking and the non-blocking model.
 set -euo pipefail
 
 client=$WEIR_BUILD/test/redis_client

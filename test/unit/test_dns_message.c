@@ -220,6 +220,10 @@ static void negative(void **state)
     begin(0x8183, 0, 0);
     read_message(AF_INET);
     assert_int_equal(seconds(), TTL_UNSAID_S);
+    begin(0x8183, 1, 0); /* there is no such name, so there is nothing at it */
+    a_record(WWW, 60);
+    read_message(AF_INET);
+    assert_int_equal(reply, REPLY_NXDOMAIN);
     begin(0x8183, 0, 1); /* promised, not there */
     read_message(AF_INET);
     assert_int_equal(reply, REPLY_NXDOMAIN);

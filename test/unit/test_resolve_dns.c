@@ -428,9 +428,33 @@ static void silence_holds_up_nobody_else(void **state)
     }
     assert_int_equal(in_stage(STAGE_NEW) + in_stage(STAGE_READY), 0);
     assert_true(in_stage(STAGE_ASKING) <= ASKING_TOTAL_MAX);
-    /* Those that were asked for take no place from others. */
-    stub_dns_add(names_server(), "new.test", "A:127.0.0.1");
+}
+
+#define ROUND 60
+
+/* Questions that nobody waits for any more take no place from others, however many they are. The server has
+ * time enough that none of them is given up for its silence. */
+static void abandoned_questions_hold_up_nobody(void **state)
+{
+    struct stub_dns *d = names_server();
+    char host[64];
+    (void)state;
+
+    names_use_files("options timeout:30\n");
+    stub_dns_add(d, "new.test", "A:127.0.0.1");
+    stub_dns_add(d, "*.silent.test", "silent");
+    for (unsigned round = 0; 2 * ROUND * round <= ASKING_TOTAL_MAX + 2 * ROUND; round++) {
+        for (int i = 0; i < ROUND; i++) {
+            snprintf(host, sizeof(host), "n%d-%u.silent.test", i, round);
+            assert_int_equal(ask_begin(&many[i], host, AF_UNSPEC), -EINPROGRESS);
+        }
+        stub_dns_wait(d, NULL, 0, 2 * ROUND * (round + 1));
+        for (int i = 0; i < ROUND; i++)
+            ask_end(&many[i]);
+    }
     assert_string_equal(ask("new.test", AF_INET), "127.0.0.1");
+    assert_int_equal(stub_dns_count(d, "n0-0.silent.test", STUB_DNS_A), 1);
+    assert_true(in_stage(STAGE_ASKING) <= ASKING_TOTAL_MAX);
 }
 
 /* ---- Resources ------------------------------------------------------------------------------- */
@@ -492,6 +516,7 @@ int main(void)
         TEST(search_list_does_not_mix_hosts),
         TEST(all_of_many_are_answered),
         TEST(silence_holds_up_nobody_else),
+        TEST(abandoned_questions_hold_up_nobody),
         TEST(out_of_resources),
     };
 
