@@ -24,9 +24,12 @@ static void check(const struct conf *c)
 static void read_servers(const char *text, size_t size)
 {
     weir_address list[CONF_SERVERS_MAX];
-    char *copy = strndup(text, size);
+    char *copy = calloc(1, size + 1);
 
-    if (copy && conf_read_servers(copy, list) > CONF_SERVERS_MAX)
+    if (!copy)
+        return;
+    memcpy(copy, text, size);
+    if (conf_read_servers(copy, list) > CONF_SERVERS_MAX)
         abort();
     free(copy);
 }

@@ -152,6 +152,8 @@ static int ask(const struct question *q)
     rc = resolve_begin(&r, q->host, q->family, &client);
     if (rc == 0 || rc == -EINPROGRESS)
         rc = wait_for_answers(q, r, flag);
+    else if (rc == -EAGAIN) /* which says "not yet" */
+        rc = story_tell(WEIR_ENAMEAGAIN, "the thread that looks names up could not be started");
     resolve_end(r);
     wait_flag_free(flag);
     return rc;

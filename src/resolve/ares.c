@@ -253,6 +253,8 @@ static enum reply read_reply(struct dns_question *q, int status, const unsigned 
 {
     if (status == ARES_SUCCESS)
         return message_read(buf, (size_t)len, q->family, sys_now(), &q->answer);
+    if (status == ARES_EDESTRUCTION)
+        return REPLY_DROPPED;
     return status == ARES_ENOMEM || status == ARES_EBADNAME ? REPLY_FAILED : REPLY_NONE;
 }
 

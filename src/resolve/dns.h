@@ -30,7 +30,7 @@ struct dns;
 int dns_open(struct dns **ret, const weir_address *servers, size_t count, unsigned timeout_ms,
              int epoll_fd, struct dns_questions *answered);
 
-/* Questions on their way are answered with REPLY_NONE. */
+/* Questions on their way are answered with REPLY_DROPPED. */
 void dns_close(struct dns *d);
 
 /* In a child after fork(2), before dns_close: the epoll set is the parent's. */

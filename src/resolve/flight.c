@@ -252,6 +252,18 @@ bool flight_drop(struct flight *f)
     return true;
 }
 
+void flight_restart(struct flight *f)
+{
+    plan_leave(f->plan);
+    f->plan = NULL;
+    f->source = f->candidate = 0;
+    f->asked = false;
+    f->failure = 0;
+    answer_unref(f->negative);
+    f->negative = NULL;
+    flight_move(f, STAGE_NEW);
+}
+
 /* ---- The end --------------------------------------------------------------------------------- */
 
 /* Into the cache, unless the settings have changed since it was asked for. */

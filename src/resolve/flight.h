@@ -128,6 +128,9 @@ void flight_move(struct flight *f, enum stage stage);
 /* Frees one that the caller has and nobody waits for any more; false if somebody does. (lock) */
 bool flight_drop(struct flight *f);
 
+/* Sends it back to the start, to be looked up as the settings are now. (lock) */
+void flight_restart(struct flight *f);
+
 /* True if a flight in STAGE_READY may go on. (lock) */
 bool flight_room(void);
 

@@ -10,6 +10,7 @@ enum reply {
     REPLY_NXDOMAIN, /* the name does not exist */
     REPLY_FAILED,   /* the server could not tell, or what it sent makes no sense */
     REPLY_NONE,     /* there was no reply */
+    REPLY_DROPPED,  /* it was not waited for to the end */
 };
 
 /* How long answers are kept, whatever the server says. */
@@ -18,7 +19,7 @@ enum reply {
 #define TTL_NEGATIVE_S 60
 #define TTL_UNSAID_S   10 /* of a negative reply that does not say */
 
-/* Reads a reply to a question for addresses of `family`; never REPLY_NONE. With REPLY_ADDRESSES,
+/* Reads a reply to a question for addresses of `family`; never the last two. With REPLY_ADDRESSES,
  * REPLY_NODATA and REPLY_NXDOMAIN `*ret` is the answer, not ranked, or NULL without memory. */
 enum reply message_read(const unsigned char *buf, size_t len, int family, uint64_t now_ns,
                         struct answer **ret);

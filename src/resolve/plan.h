@@ -34,7 +34,7 @@ void plan_ready(int fd, uint32_t events);
 void plan_expire(void);
 int plan_timeout_ms(void);
 
-/* Gives up what has been asked through the oldest ports: it is answered with REPLY_NONE. */
+/* Gives up what has been asked through the oldest ports: it is answered with REPLY_DROPPED. */
 void plan_give_up(void);
 
 /* Frees what is not used any more. */

@@ -4,6 +4,7 @@
 #include "sys.h"
 #include "target.h"
 
+#include <assert.h>
 #include <string.h>
 #include <weir/error.h>
 
@@ -141,6 +142,7 @@ static int join(struct resolve_request *r, const struct name *name, struct fligh
         r->missing += rc == 0;
     }
     missing = r->missing > 0;
+    assert(rc == 0 || !missing); /* where there is a flight to join there is a thread */
     r->released = !missing;
     wake = flight_must_wake();
     pthread_mutex_unlock(&resolver.lock);

@@ -125,6 +125,22 @@ static bool wait_for_work(void)
     return resolver.counts[STAGE_SYSTEM] > 0;
 }
 
+/* Takes the next flight. A resolver of the program's own that has been replaced is not called any
+ * more, whoever is waiting for it. (lock) */
+static struct flight *take_flight(void)
+{
+    const struct settings *s = &resolver.settings;
+    struct flight *f = TAILQ_FIRST(&resolver.stages[STAGE_SYSTEM]);
+
+    if (f->program && (f->program != s->program || f->program_arg != s->program_arg)) {
+        flight_restart(f);
+        flight_wake(flight_must_wake());
+        return NULL;
+    }
+    flight_move(f, STAGE_CALLING);
+    return f;
+}
+
 static void *system_main(void *arg)
 {
     const unsigned forks = resolver.forks;
@@ -132,10 +148,11 @@ static void *system_main(void *arg)
     (void)arg;
     pthread_mutex_lock(&resolver.lock);
     while (wait_for_work()) {
-        struct flight *f = TAILQ_FIRST(&resolver.stages[STAGE_SYSTEM]);
+        struct flight *f = take_flight();
         struct answer *a;
 
-        flight_move(f, STAGE_CALLING);
+        if (!f)
+            continue;
         pthread_mutex_unlock(&resolver.lock);
         a = f->program ? ask_program(f) : ask_system(f);
         /* The program's resolver may have forked, and this be the child, which is without the

@@ -283,6 +283,10 @@ void walk_answered(struct dns_question *q)
         if (drop_unwanted(f))
             return;
         break;
+    case REPLY_DROPPED:
+        if (drop_unwanted(f))
+            return;
+        break;
     }
     ask(f);
 }

@@ -114,7 +114,7 @@ SCENARIO_FOR(messages_with_wrong_arguments, STREAM)
 SCENARIO_FOR(message_after_the_end, CONNECTION)
 {
     weir_socket *a, *b;
-    char buf[4];
+    char buf[4] = "";
     struct iovec vector = {buf, sizeof buf};
     struct msghdr message = message_of(&vector, 1);
     rig_pair(rig, &a, &b);

@@ -166,6 +166,33 @@ static void half_an_answer_in_time(void **state)
     assert_int_equal(weir_resolve("www.test", 80, AF_UNSPEC, list, 2, NULL), 1);
 }
 
+static int no_threads(enum sys_call call)
+{
+    return call == SYS_THREAD ? -EAGAIN : 0;
+}
+
+/* Before everything else, as the thread would be there later. */
+static int resolve_without_a_thread(void)
+{
+    static const struct sys_faults faults = {.error = no_threads};
+    weir_address list[1];
+    int rc;
+
+    sys_faults = &faults;
+    rc = weir_resolve("www.test", 0, AF_INET, list, 1, NULL);
+    sys_faults = NULL;
+    return rc;
+}
+
+/* Not -EAGAIN, which would say "not yet". */
+static int without_a_thread_rc;
+
+static void without_a_thread(void **state)
+{
+    (void)state;
+    assert_int_equal(without_a_thread_rc, WEIR_ENAMEAGAIN);
+}
+
 /* ---- Settings -------------------------------------------------------------------------------- */
 
 static void wrong_servers_change_nothing(void **state)
@@ -221,6 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(servers_of_the_environment),
+        cmocka_unit_test(without_a_thread),
         TEST(numbers),
         TEST(sources),
         TEST(more_than_fit),
@@ -233,5 +261,6 @@ int main(void)
     };
 
     try_the_environment();
+    without_a_thread_rc = resolve_without_a_thread();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -432,8 +432,8 @@ static void silence_holds_up_nobody_else(void **state)
 
 #define ROUND 60
 
-/* Questions that nobody waits for any more take no place from others, however many they are. The server has
- * time enough that none of them is given up for its silence. */
+/* Questions that nobody waits for any more take no place from others, however many they are. The
+ * server has time enough that none of them is given up for its silence. */
 static void abandoned_questions_hold_up_nobody(void **state)
 {
     struct stub_dns *d = names_server();

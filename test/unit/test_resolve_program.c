@@ -208,6 +208,31 @@ static void replaced_while_running(void **state)
     assert_string_equal(ask("www.test", AF_INET), "127.0.0.1");
 }
 
+/* Those that wait for their turn with an earlier resolver do not get to it: its `arg` may be gone. */
+static void not_called_after_it_was_replaced(void **state)
+{
+    static struct asker askers[MANY];
+    char host[32];
+    (void)state;
+
+    stub_dns_add(names_server(), "*.test", "A:127.0.0.1");
+    set_closed(true);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(host, sizeof(host), "n%d.test", i);
+        assert_int_equal(ask_begin(&askers[i], host, AF_INET), -EINPROGRESS);
+    }
+    wait_running(4);
+    assert_int_equal(threads_for(MANY), 4);
+    weir_set_resolver(NULL, NULL);
+    set_closed(false);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(ask_wait(&askers[i], AF_INET)->rc, 0);
+        ask_end(&askers[i]);
+    }
+    assert_int_equal(calls, 4);
+    assert_int_equal(stub_dns_count(names_server(), NULL, 0), MANY - 4);
+}
+
 static int no_threads(enum sys_call call)
 {
     return call == SYS_THREAD ? -EAGAIN : 0;
@@ -288,8 +313,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(threads_come_and_go), /* first, while there are none that wait longer */
-        TEST(its_addresses),       TEST(its_errors),  TEST(kept_for_ten_seconds),
-        TEST(four_at_a_time),      TEST(it_may_wait), TEST(replaced_while_running),
+        TEST(its_addresses),
+        TEST(its_errors),
+        TEST(kept_for_ten_seconds),
+        TEST(four_at_a_time),
+        TEST(it_may_wait),
+        TEST(replaced_while_running),
+        TEST(not_called_after_it_was_replaced),
         TEST(it_may_fork),
     };
 
