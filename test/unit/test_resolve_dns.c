@@ -433,28 +433,39 @@ static void silence_holds_up_nobody_else(void **state)
 #define ROUND 60
 
 /* Questions that nobody waits for any more take no place from others, however many they are. The
- * server has time enough that none of them is given up for its silence. */
+ * server has time enough that none of them is given up for its silence; and one that somebody
+ * waits for is not given up with them, though it is the oldest and has one try. */
 static void abandoned_questions_hold_up_nobody(void **state)
 {
     struct stub_dns *d = names_server();
+    struct asker slow;
     char host[64];
     (void)state;
 
-    names_use_files("options timeout:30\n");
+    names_use_files("options timeout:30 attempts:1\n");
     stub_dns_add(d, "new.test", "A:127.0.0.1");
+    stub_dns_add(d, "slow.test", "A:127.0.0.1,hold");
     stub_dns_add(d, "*.silent.test", "silent");
+    assert_int_equal(ask_begin(&slow, "slow.test", AF_INET), -EINPROGRESS);
+    stub_dns_wait(d, "slow.test", 0, 1);
     for (unsigned round = 0; 2 * ROUND * round <= ASKING_TOTAL_MAX + 2 * ROUND; round++) {
         for (int i = 0; i < ROUND; i++) {
             snprintf(host, sizeof(host), "n%d-%u.silent.test", i, round);
             assert_int_equal(ask_begin(&many[i], host, AF_UNSPEC), -EINPROGRESS);
         }
-        stub_dns_wait(d, NULL, 0, 2 * ROUND * (round + 1));
-        for (int i = 0; i < ROUND; i++)
+        for (int i = 0; i < ROUND; i++) {
+            snprintf(host, sizeof(host), "n%d-%u.silent.test", i, round);
+            stub_dns_wait(d, host, 0, 2);
             ask_end(&many[i]);
+        }
     }
     assert_string_equal(ask("new.test", AF_INET), "127.0.0.1");
-    assert_int_equal(stub_dns_count(d, "n0-0.silent.test", STUB_DNS_A), 1);
+    assert_int_equal(asked("n0-0.silent.test"), 2);
     assert_true(in_stage(STAGE_ASKING) <= ASKING_TOTAL_MAX);
+    stub_dns_wait(d, "slow.test", 0, 2);
+    stub_dns_release(d, "slow.test");
+    assert_int_equal(ask_wait(&slow, AF_INET)->rc, 0);
+    ask_end(&slow);
 }
 
 /* ---- Resources ------------------------------------------------------------------------------- */

@@ -208,7 +208,8 @@ static void replaced_while_running(void **state)
     assert_string_equal(ask("www.test", AF_INET), "127.0.0.1");
 }
 
-/* Those that wait for their turn with an earlier resolver do not get to it: its `arg` may be gone. */
+/* Those that wait for their turn with an earlier resolver do not get to it: its `arg` may be gone.
+ */
 static void not_called_after_it_was_replaced(void **state)
 {
     static struct asker askers[MANY];
