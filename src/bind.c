@@ -130,6 +130,8 @@ static int bind_by_name(weir_socket *s, const char *host, uint16_t port)
     if (!s->lookup) {
         socket_ref(s);
         rc = resolve_begin(&s->lookup, host, s->family, &client);
+        if (rc == -EAGAIN) /* no thread, which is final: not "not yet" */
+            rc = WEIR_ENAMEAGAIN;
     }
     if (rc < 0 && rc != -EINPROGRESS)
         return rc;
@@ -163,8 +165,8 @@ static int bind_name(weir_socket *s, const char *host, uint16_t port)
     return rc;
 }
 
-/* Every local address: of the socket's family, of IPv6 (and with it IPv4) where that is open, of IPv4
- * where there is no IPv6. */
+/* Every local address: of the socket's family, of IPv6 (and with it IPv4) where that is open, of
+ * IPv4 where there is no IPv6. */
 static int bind_any(weir_socket *s, uint16_t port)
 {
     const char *host = s->family == AF_INET ? "0.0.0.0" : "::";

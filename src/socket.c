@@ -110,18 +110,25 @@ void socket_unref(weir_socket *s)
 }
 
 /* Lets the kernel's socket go while others still hold the object: something harmless takes the
- * descriptor's number until the last of them is gone. A listener so stops listening, and a peer hears
- * the end, at once. Pollers have dropped the descriptor before. Without a spare descriptor for the
- * exchange it stays open until then. (lock) */
+ * descriptor's number until the last of them is gone. A listener so stops listening, and a peer
+ * hears the end, at once. Pollers have dropped the descriptor before. With no descriptor left for
+ * the exchange the thread's own eventfd serves; where there is none, the socket stays open. (lock)
+ */
 static void release_descriptor(weir_socket *s)
 {
     int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
-    int harmless = fd < 0 ? -1 : sys_epoll_create();
+    int fresh = fd < 0 ? -1 : sys_epoll_create();
+    int harmless = fresh;
 
-    if (harmless >= 0) {
+    if (fd < 0)
+        return;
+    /* A call that has just missed the end may still try the descriptor; on a socket it uses no call
+     * that an eventfd would take. */
+    if (fresh < 0 && s->layer == &layer_plain)
+        harmless = context_current()->wake_fd;
+    if (harmless >= 0)
         (void)sys_dup_over(harmless, fd);
-        sys_close(harmless);
-    }
+    sys_close(fresh);
 }
 
 /* Ends the use of the socket by whoever still has it. */

@@ -2,8 +2,8 @@
  *
  * `state` joins the reference count with the flags that a call takes at its start, so that a call
  * costs two locked instructions: one to enter, one to leave. A reference is an owner's (weir_ref),
- * that of a call in progress, or that of a look-up; the first are also counted on their own, so that
- * the last weir_close is known.
+ * that of a call in progress, or that of a look-up; the first are also counted on their own, so
+ * that the last weir_close is known.
  *
  * Everything marked (lock) is under `lock`. Lock order: socket, then poller, then resolver. */
 #ifndef SOCKET_H
@@ -194,8 +194,8 @@ static inline int wait_enter(const weir_socket *s, uint64_t *ret_deadline_ns)
     return wait_expired(outer_ns);
 }
 
-/* Enters with the sender's turn after others who have it: 0, -EAGAIN if `dontwait` or in non-blocking
- * mode, WEIR_EDEADLINE, WEIR_ECLOSED. */
+/* Enters with the sender's turn after others who have it: 0, -EAGAIN if `dontwait` or in non-
+ * blocking mode, WEIR_EDEADLINE, WEIR_ECLOSED. */
 int socket_queue_for_turn(weir_socket *s, bool dontwait, uint64_t deadline_ns);
 
 /* Waits until the socket is connected if a connect goes on: 0, -EAGAIN, the connect's error,
@@ -237,7 +237,8 @@ struct transfer {
 ssize_t transfer_in(weir_socket *s, struct transfer *t);
 ssize_t transfer_out(weir_socket *s, struct transfer *t);
 
-/* The stream is broken for good: every later call returns `error`, receives after what is queued. */
+/* The stream is broken for good: every later call returns `error`, receives once they have taken
+ * what is queued. */
 void socket_break(weir_socket *s, int error);
 
 ssize_t transfer_recvmsg(weir_socket *s, struct transfer *t, unsigned *want);

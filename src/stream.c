@@ -2,8 +2,8 @@
 #include "socket.h"
 #include "sys.h"
 
-/* Errors that end a stream for good. The kernel tells them once; here they stay, so that a reset does
- * not turn into a clean end. */
+/* Errors that end a stream for good. The kernel tells them once; here they stay, so that a reset
+ * does not turn into a clean end. */
 static bool breaks_stream(ssize_t rc)
 {
     switch (rc) {
@@ -46,7 +46,8 @@ static __attribute__((noinline)) ssize_t failure(weir_socket *s, ssize_t n)
     return n;
 }
 
-/* A connected socket, or a bound one that messages can come to or, with an address each, go from. */
+/* A connected socket, or a bound one that messages can come to or, with an address each, go
+ * from. */
 static inline int usable(weir_socket *s, bool unconnected, uint64_t deadline_ns)
 {
     enum phase phase = socket_phase(s);
@@ -115,14 +116,9 @@ static ssize_t send_entered(weir_socket *s, struct transfer *t, uint64_t deadlin
 
 static int enter_receiving(weir_socket *s, uint64_t *ret_deadline_ns)
 {
-    int rc = socket_enter(s, s->receiving);
+    int rc = wait_enter(s, ret_deadline_ns);
 
-    if (rc == 0) {
-        rc = wait_enter(s, ret_deadline_ns);
-        if (rc < 0)
-            socket_leave(s, s->receiving);
-    }
-    return rc;
+    return rc < 0 ? rc : socket_enter(s, s->receiving);
 }
 
 static int enter_sending(weir_socket *s, bool dontwait, uint64_t *ret_deadline_ns)

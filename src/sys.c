@@ -38,8 +38,8 @@ static inline bool bent_clock(uint64_t *ret)
 }
 #endif
 
-/* calloc(3) is for large pieces: it does not use the thread's own cache of small ones. (With memset the
- * compiler would make a calloc of the two.) */
+/* calloc(3) is for large pieces: it does not use the thread's own cache of small ones. (With
+ * memset the compiler would make a calloc of the two.) */
 void *sys_alloc(size_t size)
 {
     if (sys_fault(SYS_ALLOC))

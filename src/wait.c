@@ -24,7 +24,8 @@ static void sleeper_wake(struct waiter *waiter, enum wake_reason why)
     sleeper->woken = true;
 }
 
-/* Sleeps until a descriptor is ready or `until_ns`. The number that are, 0 when time is up, -errno. */
+/* Sleeps until a descriptor is ready or `until_ns`. The number that are, 0 when time is up,
+ * -errno. */
 static int poll_until(struct pollfd *fds, unsigned count, uint64_t until_ns)
 {
     for (;;) {
@@ -35,8 +36,8 @@ static int poll_until(struct pollfd *fds, unsigned count, uint64_t until_ns)
     }
 }
 
-/* How long a thread sleeps at a time that has no descriptor to be woken by, the process being out of
- * them. It looks again by itself then. */
+/* How long a thread sleeps at a time that has no descriptor to be woken by, the process being out
+ * of them. It looks again by itself then. */
 #define UNWAKEABLE_NS (50 * NS_PER_MS)
 
 /* Sleeps until something happens (> 0) or `until_ns` (0), or fails with -errno. */

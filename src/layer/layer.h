@@ -1,9 +1,9 @@
 /* What carries the bytes: one table of operations per kind.
  *
  * Each operation tries once and never waits: -EAGAIN means "would block", and `*want` then is what
- * to wait for (WEIR_READABLE, WEIR_WRITABLE; a receive may want to write, a send to read). It comes
- * in as the natural direction, so a layer that never wants the other one need not touch it. -EINTR is
- * allowed and means "try again". The descriptor is s->fd. */
+ * to wait for (WEIR_READABLE, WEIR_WRITABLE; a receive may want to write, a send to read). It
+ * comes in as the natural direction, so a layer that never wants the other one need not touch it.
+ * -EINTR is allowed and means "try again". The descriptor is s->fd. */
 #ifndef LAYER_H
 #define LAYER_H
 

@@ -166,7 +166,7 @@ static void nothing_is_left_behind(void **state)
     fail_each_call(send_datagrams, ENOBUFS);
 }
 
-/* ---- a thread that has no descriptor to be woken by --------------------------------------------- */
+/* ---- a thread that has no descriptor to be woken by ----------------------------------------- */
 
 static int no_descriptors(enum sys_call call)
 {
@@ -208,7 +208,7 @@ static void waits_without_a_wake_descriptor(void **state)
     sys_faults = NULL;
 }
 
-/* ---- partial moves, interruptions ---------------------------------------------------------------- */
+/* ---- partial moves, interruptions ----------------------------------------------------------- */
 
 static atomic_int tick;
 
@@ -267,7 +267,7 @@ static void bytes_arrive_in_bits_and_pieces(void **state)
     weir_close(pair[1]);
 }
 
-/* ---- the kernel's passing moods while accepting --------------------------------------------------- */
+/* ---- the kernel's passing moods while accepting --------------------------------------------- */
 
 static const int moods[] = {ECONNABORTED, EPROTO,      ENETDOWN,  ENOPROTOOPT, EHOSTDOWN, ENONET,
                             EHOSTUNREACH, ENETUNREACH, ETIMEDOUT, EPERM,       EINTR};
