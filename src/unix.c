@@ -71,6 +71,7 @@ ssize_t weir_recv_fds(weir_socket *s, void *buf, size_t len, int *fds, size_t ma
         *ret_surplus = 0;
     if (s->family != AF_UNIX)
         return -EOPNOTSUPP;
+    control.align = (struct cmsghdr){.cmsg_len = 0};
     ssize_t n = transfer_in(s, &t);
     if (n < 0)
         return n;
