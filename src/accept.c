@@ -14,7 +14,9 @@ int weir_listen(weir_socket *s, int backlog)
     enum phase phase = socket_phase(s);
     int family = s->family == AF_UNSPEC ? AF_INET6 : s->family;
     int fd = s->fd;
-    if (s->type == SOCK_DGRAM)
+    if (socket_closed(s))
+        rc = WEIR_ECLOSED;
+    else if (s->type == SOCK_DGRAM)
         rc = -EOPNOTSUPP;
     else if (phase == PHASE_CONNECTED || phase == PHASE_CONNECTING)
         rc = -EISCONN;
@@ -22,14 +24,14 @@ int weir_listen(weir_socket *s, int backlog)
         rc = -EDESTADDRREQ;
     else if (fd < 0)
         rc = fd = socket_descriptor(s, family, true);
+    if (rc >= 0 && s->fd >= 0)
+        rc = socket_make_nonblocking(s);
     if (rc >= 0)
         rc = sys_listen(fd, backlog > 0 ? backlog : SOMAXCONN);
     if (rc == 0)
         socket_attach(s, fd, family, PHASE_LISTENING);
     else if (fd >= 0 && s->fd < 0)
         sys_close(fd);
-    if (rc == 0 && phase != PHASE_LISTENING)
-        rc = socket_make_nonblocking(s);
     socket_wake(s, WAKE_CHANGED);
     pthread_mutex_unlock(&s->lock);
     socket_leave(s, 0);
@@ -71,21 +73,37 @@ static void hold_off(weir_socket *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-static int accept_descriptor(weir_socket *s, uint64_t deadline_ns)
+/* The object comes first: without memory for it the connection stays in the queue. */
+static int accept_one(weir_socket *s, weir_socket **ret)
+{
+    weir_socket *accepted;
+    int rc = socket_new(&accepted, s->family, s->type, s->protocol);
+
+    if (rc < 0)
+        return rc;
+    int fd = sys_accept(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        socket_unref(accepted);
+        return fd;
+    }
+    socket_connected(accepted, fd);
+    *ret = accepted;
+    return 0;
+}
+
+static int accept_next(weir_socket *s, weir_socket **ret, uint64_t deadline_ns)
 {
     for (;;) {
-        int fd = sys_accept(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0 || (fd != -EAGAIN && !skipped(fd) && !exhausted(fd)))
-            return fd;
-        if (skipped(fd))
+        int failed = accept_one(s, ret);
+        if (failed == 0 || (failed != -EAGAIN && !skipped(failed) && !exhausted(failed)))
+            return failed;
+        if (skipped(failed))
             continue;
-        if (exhausted(fd))
+        if (exhausted(failed))
             hold_off(s);
         int rc = wait_ready(s, WEIR_READABLE, deadline_ns, NEVER);
-        if (rc == -EAGAIN)
-            return fd;
         if (rc < 0)
-            return rc;
+            return rc == -EAGAIN ? failed : rc;
     }
 }
 
@@ -98,10 +116,8 @@ int weir_accept(weir_socket *s, weir_socket **ret)
         return rc;
     rc = socket_phase(s) == PHASE_LISTENING ? wait_enter(s, &deadline_ns) : -EINVAL;
     if (rc == 0)
-        rc = accept_descriptor(s, deadline_ns);
-    if (rc >= 0)
-        rc = socket_wrap(ret, rc, s->family, s->type, s->protocol, PHASE_CONNECTED);
-    else if (socket_closed(s))
+        rc = accept_next(s, ret, deadline_ns);
+    if (rc < 0 && socket_closed(s))
         rc = WEIR_ECLOSED;
     socket_leave(s, 0);
     return rc;

@@ -12,6 +12,8 @@
 /* (lock) */
 static int bind_check(weir_socket *s, const weir_address *a)
 {
+    if (socket_closed(s))
+        return WEIR_ECLOSED;
     if (socket_phase(s) != PHASE_NEW || s->local)
         return -EINVAL;
     if (a->family == AF_UNSPEC)
@@ -125,6 +127,8 @@ static int bind_by_name(weir_socket *s, const char *host, uint16_t port)
     weir_address a;
     int rc = 0;
 
+    if (socket_closed(s))
+        return WEIR_ECLOSED;
     if (socket_phase(s) != PHASE_NEW || s->local)
         return -EINVAL;
     if (!s->lookup) {
@@ -222,6 +226,8 @@ static int name_of(weir_socket *s, weir_address *ret,
     rc = fd < 0 ? fd : get(fd, (struct sockaddr *)&address, &length);
     if (rc == 0)
         rc = weir_address_from_sockaddr(ret, (struct sockaddr *)&address, length);
+    if (rc < 0 && socket_closed(s))
+        rc = WEIR_ECLOSED;
     socket_leave(s, 0);
     return rc;
 }

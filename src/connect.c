@@ -451,9 +451,11 @@ static int aim(weir_socket *s, const char *host, uint16_t port, weir_address *re
     rc = target_numeric(host, port, ret);
     if (rc != WEIR_ENONAME)
         return rc;
-    return s->family == AF_UNIX
-               ? refuse(s, -EAFNOSUPPORT, "a Unix socket connects to unix:/path or unix:@name")
-               : 1;
+    if (s->family == AF_UNIX)
+        return refuse(s, -EAFNOSUPPORT, "a Unix socket connects to unix:/path or unix:@name");
+    return s->family == AF_UNSPEC || s->family == AF_INET || s->family == AF_INET6
+               ? 1
+               : refuse(s, -EAFNOSUPPORT, "a socket of this family does not connect to names");
 }
 
 /* Sets the machine going, for the first time. */
@@ -504,6 +506,15 @@ int connect_begin(weir_socket *s, const char *host, uint16_t port, const weir_ad
     if (rc < 0)
         return rc;
     return rc > 0 ? begin_by_name(s, host, port) : begin_at(s, &numeric);
+}
+
+void connect_set_option(weir_socket *s, const struct setting *o)
+{
+    struct connect *c = s->connect;
+
+    for (unsigned i = 0; i < c->attempt_count; i++)
+        if (setting_applies(o, race_address(&c->race, c->attempts[i].index)->family))
+            (void)sys_setsockopt(c->attempts[i].fd, o->level, o->name, o->value, o->length);
 }
 
 void connect_own(weir_socket *s, const void *call)

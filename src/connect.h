@@ -30,6 +30,9 @@ void connect_abandon(weir_socket *s, int rc);
 void connect_own(weir_socket *s, const void *call);
 bool connect_may_end(const weir_socket *s, const void *call);
 
+/* Sets an option that has been recorded on the attempts that go on already. (lock) */
+void connect_set_option(weir_socket *s, const struct setting *o);
+
 /* How the last connect ended: 0, its error, or -ENOTCONN if there was none. From now on it
  * counts as told, and the socket can connect again. (lock) */
 int connect_outcome(weir_socket *s);

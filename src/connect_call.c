@@ -48,7 +48,7 @@ static int wait_for_end(weir_socket *s, uint64_t deadline_ns, const void *call)
 {
     for (;;) {
         bool over;
-        int waited = wait_ready(s, WEIR_WRITABLE, deadline_ns, NEVER);
+        int waited = wait_ready(s, WEIR_WRITABLE | WAIT_CONNECT, deadline_ns, NEVER);
         pthread_mutex_lock(&s->lock);
         int rc = after_wait(s, waited, call, &over);
         pthread_mutex_unlock(&s->lock);

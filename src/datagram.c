@@ -11,7 +11,9 @@ static int ensure_descriptor(weir_socket *s, const weir_address *to)
     int rc = 0;
 
     pthread_mutex_lock(&s->lock);
-    if (s->fd < 0 && socket_phase(s) == PHASE_NEW) {
+    if (socket_closed(s)) {
+        rc = WEIR_ECLOSED;
+    } else if (s->fd < 0 && socket_phase(s) == PHASE_NEW) {
         rc = socket_descriptor(s, to->family, false);
         if (rc >= 0)
             socket_attach(s, rc, to->family, PHASE_BOUND);
@@ -38,6 +40,16 @@ static int check_destination(weir_socket *s, const weir_address *to)
         socket_leave(s, 0);
     }
     return rc;
+}
+
+int datagram_aim(weir_socket *s, const struct sockaddr *to, socklen_t length)
+{
+    weir_address a;
+
+    if (s->type != SOCK_DGRAM || socket_phase(s) != PHASE_NEW)
+        return 0;
+    int rc = weir_address_from_sockaddr(&a, to, length);
+    return rc < 0 ? rc : check_destination(s, &a);
 }
 
 ssize_t weir_send_to(weir_socket *s, const void *buf, size_t len, const weir_address *to)

@@ -96,7 +96,7 @@ int socket_settle(weir_socket *s, uint64_t deadline_ns)
             return -EINVAL;
         if (rc != -EINPROGRESS)
             return rc;
-        rc = wait_ready(s, WEIR_WRITABLE, deadline_ns, NEVER);
+        rc = wait_ready(s, WEIR_WRITABLE | WAIT_CONNECT, deadline_ns, NEVER);
         if (rc < 0)
             return rc;
     }
@@ -146,7 +146,7 @@ static bool is_idle(const weir_socket *s)
 {
     enum phase phase = socket_phase(s);
 
-    return phase == PHASE_NEW || (phase == PHASE_BOUND && s->type != SOCK_DGRAM);
+    return phase == PHASE_NEW || (phase == PHASE_BOUND && s->receiving);
 }
 
 static short poll_events(unsigned events)
@@ -163,16 +163,16 @@ void socket_interest(weir_socket *s, unsigned events, struct interest *ret)
         ret->ready = events;
     } else if (s->connect) {
         connect_interest(s, ret);
-    } else if (s->lookup) {
+    } else if (s->lookup && socket_phase(s) == PHASE_NEW) {
         ret->ready = socket_lookup_done(s) ? events : 0;
     } else if (is_idle(s)) {
         ret->ready = s->connect_error ? events : 0;
-    } else if (s->accept_after_ns) {
+    } else if (s->accept_after_ns && sys_now() < s->accept_after_ns) {
         ret->wake_at_ns = s->accept_after_ns;
     } else {
         ret->ready = s->layer->pending(s) & events;
         ret->fds[0] = (struct pollfd){.fd = fd, .events = poll_events(events)};
-        ret->count = 1;
+        ret->count = events != 0;
     }
 }
 

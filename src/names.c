@@ -150,6 +150,8 @@ static int ask(const struct question *q)
     if (!flag)
         return -ENOMEM;
     rc = resolve_begin(&r, q->host, q->family, &client);
+    if (rc == -EAGAIN) /* no thread */
+        rc = fail(q, WEIR_ENAMEAGAIN);
     if (rc == 0 || rc == -EINPROGRESS)
         rc = wait_for_answers(q, r, flag);
     else if (rc == -EAGAIN) /* which says "not yet" */

@@ -1,12 +1,12 @@
 /* Options: recorded until there is a descriptor, applied to each one that is made. */
+#include "connect.h"
 #include "socket.h"
 #include "sys.h"
 
 #include <netinet/in.h>
 #include <string.h>
 
-/* An open family is decided late: what was set for another one is left out then. */
-static bool applies(const struct setting *o, int family)
+bool setting_applies(const struct setting *o, int family)
 {
     switch (o->level) {
     case IPPROTO_IP:
@@ -25,7 +25,7 @@ static int apply(int fd, int family, const struct setting *list)
     int rc = 0;
 
     for (const struct setting *o = list; o && rc == 0; o = o->next)
-        if (applies(o, family))
+        if (setting_applies(o, family))
             rc = sys_setsockopt(fd, o->level, o->name, o->value, o->length);
     return rc;
 }
@@ -141,7 +141,9 @@ int weir_set_option(weir_socket *s, int level, int name, const void *value, sock
         return rc;
     }
     pthread_mutex_lock(&s->lock);
-    rc = option_set(s, o);
+    rc = socket_closed(s) ? WEIR_ECLOSED : option_set(s, o);
+    if (rc == 0 && s->connect)
+        connect_set_option(s, o);
     if (rc == 0 && socket_phase(s) < PHASE_CONNECTED)
         record(s, o);
     else
@@ -159,11 +161,13 @@ int weir_get_option(weir_socket *s, int level, int name, void *value, socklen_t 
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&s->lock);
-    int fd = s->fd;
-    bool probe = fd < 0;
+    int fd = socket_closed(s) ? WEIR_ECLOSED : s->fd;
+    bool probe = fd == -1;
     if (probe)
         fd = probe_descriptor(s, level);
     rc = fd < 0 ? fd : sys_getsockopt(fd, level, name, value, length);
+    if (rc == 0 && level == SOL_SOCKET && name == SO_ERROR)
+        socket_note_error(s, value, *length);
     if (probe)
         sys_close(fd);
     pthread_mutex_unlock(&s->lock);

@@ -17,7 +17,7 @@ static const struct layer_ops *layer_for(mode_t mode)
 int socket_new(weir_socket **ret, int family, int type, int protocol)
 {
     weir_socket *s = sys_alloc(sizeof *s);
-    bool stream = type != SOCK_DGRAM;
+    bool stream = type == SOCK_STREAM || type == SOCK_SEQPACKET;
 
     if (!s)
         return -ENOMEM;
@@ -26,7 +26,7 @@ int socket_new(weir_socket **ret, int family, int type, int protocol)
     atomic_init(&s->timeout_ms, -1);
     atomic_init(&s->phase, PHASE_NEW);
     s->layer = &layer_plain;
-    s->family = (sa_family_t)family;
+    atomic_init(&s->family, (sa_family_t)family);
     s->type = type;
     s->protocol = protocol;
     s->receiving = stream ? STATE_RECEIVING : 0;
@@ -36,26 +36,16 @@ int socket_new(weir_socket **ret, int family, int type, int protocol)
     return 0;
 }
 
-int socket_wrap(weir_socket **ret, int fd, int family, int type, int protocol, enum phase phase)
+void socket_connected(weir_socket *s, int fd)
 {
-    weir_socket *s;
-    int rc = socket_new(&s, family, type, protocol);
-
-    if (rc < 0) {
-        sys_close(fd);
-        return rc;
-    }
     atomic_init(&s->fd, fd);
-    atomic_init(&s->phase, (uint8_t)phase);
-    if (phase == PHASE_CONNECTED)
-        atomic_init(&s->state, STATE_OWNER | STATE_REFERENCE);
-    *ret = s;
-    return 0;
+    atomic_init(&s->phase, PHASE_CONNECTED);
+    atomic_init(&s->state, STATE_OWNER | STATE_REFERENCE);
 }
 
 void socket_attach(weir_socket *s, int fd, int family, enum phase phase)
 {
-    s->family = (sa_family_t)family;
+    atomic_store_explicit(&s->family, (sa_family_t)family, memory_order_relaxed);
     atomic_store_explicit(&s->fd, fd, memory_order_relaxed);
     atomic_store_explicit(&s->phase, (uint8_t)phase, memory_order_release);
     if (phase == PHASE_CONNECTED)
@@ -234,17 +224,16 @@ int weir_pair(weir_socket *ret[2], int type)
     int rc = sys_socketpair(AF_UNIX, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds);
     if (rc < 0)
         return rc;
-    rc = socket_wrap(&pair[0], fds[0], AF_UNIX, kind, 0, PHASE_CONNECTED);
+    rc = socket_new(&pair[0], AF_UNIX, kind, 0);
+    if (rc == 0 && (rc = socket_new(&pair[1], AF_UNIX, kind, 0)) < 0)
+        weir_close(pair[0]);
     if (rc < 0) {
+        sys_close(fds[0]);
         sys_close(fds[1]);
         return rc;
     }
-    rc = socket_wrap(&pair[1], fds[1], AF_UNIX, kind, 0, PHASE_CONNECTED);
-    if (rc < 0) {
-        weir_close(pair[0]);
-        return rc;
-    }
     for (int i = 0; i < 2; i++) {
+        socket_connected(pair[i], fds[i]);
         atomic_init(&pair[i]->nonblocking, (type & SOCK_NONBLOCK) != 0);
         ret[i] = pair[i];
     }
@@ -268,6 +257,16 @@ static int int_option(int fd, int name, int *ret)
     return sys_getsockopt(fd, SOL_SOCKET, name, ret, &length);
 }
 
+/* A connection that the peer has reset has no peer any more, but maybe bytes that are not read. */
+static bool has_come_and_gone(int fd, const struct kind *k)
+{
+    static const struct timespec at_once = {0};
+    struct pollfd end = {.fd = fd, .events = POLLIN | POLLRDHUP};
+
+    return k->type == SOCK_STREAM && k->family != AF_UNIX && sys_poll(&end, 1, &at_once) > 0 &&
+           end.revents & (POLLIN | POLLRDHUP);
+}
+
 /* An enum phase, or -errno. A family that weir knows nothing of is just read and written. */
 static int phase_of(int fd, const struct kind *k)
 {
@@ -278,6 +277,8 @@ static int phase_of(int fd, const struct kind *k)
     if (k->listens)
         return PHASE_LISTENING;
     if (sys_getpeername(fd, (struct sockaddr *)&address, &length) == 0)
+        return PHASE_CONNECTED;
+    if (has_come_and_gone(fd, k))
         return PHASE_CONNECTED;
     length = sizeof address;
     int rc = sys_getsockname(fd, (struct sockaddr *)&address, &length);
@@ -350,6 +351,24 @@ int socket_make_nonblocking(weir_socket *s)
     return sys_set_flags(fd, flags | O_NONBLOCK);
 }
 
+/* Closes the socket if the caller's reference is the only one. A look-up that has just ended and a
+ * poller that looks at the socket hold one of their own for an instant. */
+static int claim(weir_socket *s)
+{
+    static const struct timespec moment = {.tv_nsec = 100000};
+
+    for (unsigned tries = 0;; tries++) {
+        uint64_t alone = STATE_OWNER | STATE_REFERENCE | (atomic_load(&s->state) & STATE_UNREADY);
+        if (atomic_compare_exchange_strong(&s->state, &alone, alone | STATE_CLOSED))
+            return 0;
+        if (alone & STATE_CLOSED)
+            return WEIR_ECLOSED;
+        if (alone / STATE_OWNER != 1 || tries == 100)
+            return -EBUSY;
+        (void)sys_poll(NULL, 0, &moment);
+    }
+}
+
 int weir_detach(weir_socket *s)
 {
     if (!s)
@@ -359,9 +378,9 @@ int weir_detach(weir_socket *s)
         return fd;
     if (s->layer != &layer_plain && s->layer != &layer_descriptor && s->layer != &layer_file)
         return -EOPNOTSUPP;
-    uint64_t alone = STATE_OWNER | STATE_REFERENCE | (atomic_load(&s->state) & STATE_UNREADY);
-    if (!atomic_compare_exchange_strong(&s->state, &alone, alone | STATE_CLOSED))
-        return alone & STATE_CLOSED ? WEIR_ECLOSED : -EBUSY;
+    int rc = claim(s);
+    if (rc < 0)
+        return rc;
     pthread_mutex_lock(&s->lock);
     socket_wake(s, WAKE_GONE);
     pthread_mutex_unlock(&s->lock);

@@ -61,7 +61,7 @@ struct weir_socket {
     bool connect_untold;   /* no call has said yet how the connect ended (lock) */
     bool poll_first;       /* not a socket, not O_NONBLOCK: only poll(2) tells what would block */
     atomic_bool wants_destination; /* IP_PKTINFO is on */
-    sa_family_t family;            /* AF_UNSPEC until it is known */
+    _Atomic sa_family_t family;    /* AF_UNSPEC until it is known */
     int type, protocol;
     uint64_t receiving, sending; /* the flag a receive, a send takes: 0 where messages go free */
     int connect_error;           /* why the last connect failed; 0 if none (lock) */
@@ -83,9 +83,8 @@ struct weir_socket {
 /* A new object with one reference, without a descriptor: phase NEW. 0 or -ENOMEM. */
 int socket_new(weir_socket **ret, int family, int type, int protocol);
 
-/* The same around a descriptor that is known to be non-blocking; owned by the socket even on
- * failure (then it is closed). */
-int socket_wrap(weir_socket **ret, int fd, int family, int type, int protocol, enum phase phase);
+/* Makes a new object, which nobody else knows yet, the owner of a connection. */
+void socket_connected(weir_socket *s, int fd);
 
 /* Takes a reference for whoever is no owner. */
 static inline weir_socket *socket_ref(weir_socket *s)
@@ -125,6 +124,9 @@ int socket_make_nonblocking(weir_socket *s);
 /* A fresh kernel socket of `family` with the recorded options, and bound to the recorded address if
  * `with_bind`; or -errno. (lock) */
 int socket_descriptor(weir_socket *s, int family, bool with_bind);
+
+/* An open family is decided late: what was set for another one is left out then. */
+bool setting_applies(const struct setting *o, int family);
 
 void settings_free(struct setting *list);
 
@@ -237,9 +239,15 @@ struct transfer {
 ssize_t transfer_in(weir_socket *s, struct transfer *t);
 ssize_t transfer_out(weir_socket *s, struct transfer *t);
 
+/* A message to an address is about to go: a socket without a descriptor gets one. datagram.c */
+int datagram_aim(weir_socket *s, const struct sockaddr *to, socklen_t length);
+
 /* The stream is broken for good: every later call returns `error`, receives once they have taken
  * what is queued. */
 void socket_break(weir_socket *s, int error);
+
+/* The program has fetched SO_ERROR itself, which takes it away from the stream. */
+void socket_note_error(weir_socket *s, const void *value, socklen_t length);
 
 ssize_t transfer_recvmsg(weir_socket *s, struct transfer *t, unsigned *want);
 ssize_t transfer_sendmsg(weir_socket *s, struct transfer *t, unsigned *want);

@@ -2,6 +2,8 @@
 #include "socket.h"
 #include "sys.h"
 
+#include <string.h>
+
 /* Errors that end a stream for good. The kernel tells them once; here they stay, so that a reset
  * does not turn into a clean end. */
 static bool breaks_stream(ssize_t rc)
@@ -32,6 +34,17 @@ void socket_break(weir_socket *s, int error)
     atomic_fetch_or_explicit(&s->state, STATE_UNREADY, memory_order_release);
 }
 
+void socket_note_error(weir_socket *s, const void *value, socklen_t length)
+{
+    int error;
+
+    if (length != sizeof error || !s->receiving)
+        return;
+    memcpy(&error, value, sizeof error);
+    if (breaks_stream(-error) && !stream_error(s))
+        socket_break(s, -error);
+}
+
 /* What a call returns that moved nothing. */
 static __attribute__((noinline)) ssize_t failure(weir_socket *s, ssize_t n)
 {
@@ -54,7 +67,7 @@ static inline int usable(weir_socket *s, bool unconnected, uint64_t deadline_ns)
 
     if (phase == PHASE_CONNECTED)
         return 0;
-    if (phase == PHASE_BOUND && s->type == SOCK_DGRAM)
+    if (phase == PHASE_BOUND && !s->receiving)
         return unconnected ? 0 : -ENOTCONN;
     return socket_settle(s, deadline_ns);
 }
@@ -63,14 +76,23 @@ static inline int usable(weir_socket *s, bool unconnected, uint64_t deadline_ns)
 #define FULL_PEER_FIRST_NS NS_PER_MS
 #define FULL_PEER_LAST_NS  (50 * NS_PER_MS)
 
+/* So many tries in one call that found nothing, though poll(2) said so, are chance. */
+#define VAIN_TRIES 8
+
 /* Goes on after a try that gave `n`: waits and tries again as long as that is "would block". */
 static ssize_t persist(weir_socket *s, struct transfer *t, ssize_t n, unsigned direction,
                        unsigned want, uint64_t deadline_ns)
 {
     uint64_t retry_ns = NEVER;
+    unsigned vain = 0;
 
     while (n == -EINTR || (n == -EAGAIN && !t->dontwait)) {
-        if (t->to_address && s->family == AF_UNIX) {
+        /* poll(2) may say "ready" for ever where a try says "would block": errors queued, a
+         * receiving side that was shut down. Neither the limit nor the processor may suffer from
+         * that. */
+        if (n == -EAGAIN && vain++ > 0 && wait_expired(deadline_ns))
+            return WEIR_EDEADLINE;
+        if ((t->to_address && s->family == AF_UNIX) || vain > VAIN_TRIES) {
             retry_ns =
                 retry_ns == NEVER ? FULL_PEER_FIRST_NS : earlier(2 * retry_ns, FULL_PEER_LAST_NS);
             want = 0;
@@ -84,10 +106,32 @@ static ssize_t persist(weir_socket *s, struct transfer *t, ssize_t n, unsigned d
     return n;
 }
 
+static bool hung_up(const weir_socket *s)
+{
+    static const struct timespec at_once = {0};
+    struct pollfd fd = {.fd = s->fd};
+
+    return sys_poll(&fd, 1, &at_once) > 0 && fd.revents & POLLHUP;
+}
+
+/* The kernel tells a reset once. If a sender has been told of it just now, what is read next looks
+ * like an end until that sender has noted the error. It fails at once, so this does not take
+ * long. */
+static void let_sender_tell(const weir_socket *s)
+{
+    static const struct timespec moment = {.tv_nsec = 100000};
+
+    while (!stream_error(s) && !socket_closed(s) &&
+           atomic_load_explicit(&s->state, memory_order_acquire) & STATE_SENDING && hung_up(s))
+        (void)sys_poll(NULL, 0, &moment);
+}
+
 static ssize_t receive_on(weir_socket *s, struct transfer *t, ssize_t n, unsigned want,
                           uint64_t deadline_ns)
 {
     n = persist(s, t, n, WEIR_READABLE, want, deadline_ns);
+    if (n == 0 && socket_is_stream(s))
+        let_sender_tell(s);
     return n > 0 || (n == 0 && !stream_error(s)) ? n : failure(s, n);
 }
 
@@ -316,7 +360,8 @@ ssize_t weir_sendmsg(weir_socket *s, const struct msghdr *message, int flags)
     if (!message_fits(s, message, flags))
         return -EINVAL;
     t.to_address = message->msg_name != NULL;
-    return transfer_out(s, &t);
+    int rc = t.to_address ? datagram_aim(s, message->msg_name, message->msg_namelen) : 0;
+    return rc < 0 ? rc : transfer_out(s, &t);
 }
 
 ssize_t weir_recvmsg(weir_socket *s, struct msghdr *message, int flags)
@@ -335,6 +380,9 @@ ssize_t weir_recvmsg(weir_socket *s, struct msghdr *message, int flags)
 
 /* How long weir_finish waits for the peer where the program gives no limit. */
 #define FINISH_MS 5000
+
+/* A peer that goes on sending does not keep a non-blocking call. */
+#define FINISH_READS 64
 
 static int shut(weir_socket *s, int how, uint64_t deadline_ns)
 {
@@ -368,14 +416,17 @@ static int drain(weir_socket *s, uint64_t deadline_ns)
 {
     char scratch[4096];
     struct transfer t = {.try = try_recv, .in = scratch, .len = sizeof scratch};
-    ssize_t n;
+    bool waits = weir_get_blocking(s);
 
-    do {
-        n = receive_entered(s, &t, deadline_ns);
-        if (n > 0 && wait_expired(deadline_ns))
+    for (unsigned reads = 0;; reads++) {
+        ssize_t n = receive_entered(s, &t, deadline_ns);
+        if (n <= 0)
+            return (int)n;
+        if (wait_expired(deadline_ns))
             return WEIR_EDEADLINE;
-    } while (n > 0);
-    return (int)n;
+        if (!waits && reads == FINISH_READS)
+            return -EAGAIN;
+    }
 }
 
 int weir_finish(weir_socket *s)

@@ -104,7 +104,9 @@ int wait_always(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t 
     int rc = WEIR_ECLOSED;
 
     pthread_mutex_lock(&s->lock);
-    if (!socket_closed(s)) {
+    if (events & WAIT_CONNECT && !s->connect && !socket_closed(s)) {
+        rc = 0; /* another thread has brought it to its end */
+    } else if (!socket_closed(s)) {
         socket_interest(s, events, &in);
         uint64_t until_ns = earlier(deadline_ns, in.wake_at_ns);
         if (retry_ns != NEVER)

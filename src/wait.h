@@ -47,6 +47,9 @@ uint64_t wait_limit(const weir_socket *s);
 /* WEIR_EDEADLINE if the deadline has passed, else 0. Reads no clock for NEVER. */
 int wait_expired(uint64_t deadline_ns);
 
+/* Beside WEIR_WRITABLE: only while a connect goes on. Without it the wait is over. */
+#define WAIT_CONNECT 4u
+
 /* Waits until one of `events` may hold, something changed, or `retry_ns` from now (NEVER: no such
  * time) has passed. Spurious returns are allowed: the caller tries again. The caller holds a
  * reference and not the lock.

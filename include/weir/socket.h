@@ -16,7 +16,8 @@
  * SIGPIPE is never raised.
  *
  * Threads: one may receive, any number may send (they take turns, whole calls in order of arrival),
- * any number may accept, weir_abort and weir_ref may be called by anybody who holds a reference. */
+ * any number may accept, weir_abort and weir_ref may be called by anybody who holds a reference. A
+ * thread inside a call is ended by weir_abort, not by pthread_cancel(3). */
 #ifndef WEIR_SOCKET_H
 #define WEIR_SOCKET_H
 
@@ -85,8 +86,9 @@ WEIR_API weir_socket *weir_ref(weir_socket *s);
  * Returns 0 (also for NULL). */
 WEIR_API int weir_abort(weir_socket *s);
 
-/* Aborts the socket and gives up the caller's reference. Never waits; the rest of what was sent is
- * still delivered by the kernel (close(2)). A listener stops listening at once. Other processes
+/* Aborts the socket and gives up the caller's reference. Never waits, unless the program has asked
+ * for that with SO_LINGER (socket(7)); the rest of what was sent is still delivered by the kernel
+ * (close(2)). A listener stops listening at once. Other processes
  * that share the descriptor are not touched. The descriptor's number is free for others when the
  * last reference is gone and the last call has returned.
  *
