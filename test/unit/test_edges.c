@@ -167,7 +167,8 @@ static void a_message_to_an_address_needs_no_bind(void **state)
 {
     weir_address a;
     weir_socket *to = bound(SOCK_DGRAM, &a), *from;
-    struct iovec iov = {.iov_base = "x", .iov_len = 1};
+    char byte = 'x';
+    struct iovec iov = {.iov_base = &byte, .iov_len = 1};
     struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 
     (void)state;
