@@ -126,7 +126,7 @@ ssize_t weir_recv_from(weir_socket *s, void *buf, size_t len, weir_datagram_info
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
-    } control;
+    } control = {.bytes = {0}};
     struct iovec iov = {.iov_base = buf, .iov_len = len};
     struct msghdr message = {
         .msg_name = &from,
@@ -142,8 +142,8 @@ ssize_t weir_recv_from(weir_socket *s, void *buf, size_t len, weir_datagram_info
         return -EINVAL;
     if (s->type != SOCK_DGRAM)
         return -EOPNOTSUPP;
-    if (s->family ==
-        AF_UNIX) /* without room for them the kernel drops descriptors that come along */
+    /* Without room for them the kernel drops descriptors that come along. */
+    if (s->family == AF_UNIX)
         message.msg_controllen = 0;
     if (ret && socket_phase(s) >= PHASE_BOUND && socket_phase(s) != PHASE_CONNECTING)
         ask_for_destination(s);
