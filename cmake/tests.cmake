@@ -23,7 +23,8 @@ endif()
 if(WEIR_MEMCHECK)
   find_program(VALGRIND valgrind REQUIRED)
   set(wrapper ${VALGRIND} --quiet --error-exitcode=99 --leak-check=full --fair-sched=try
-    --show-leak-kinds=definite --errors-for-leak-kinds=definite)
+    --show-leak-kinds=definite --errors-for-leak-kinds=definite
+    --suppressions=${PROJECT_SOURCE_DIR}/test/valgrind.supp)
 elseif(WEIR_SANITIZE STREQUAL "thread")
   # ThreadSanitizer wants its address ranges free, which a kernel that randomizes more than
   # 28 bits does not promise.
