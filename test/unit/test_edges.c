@@ -206,6 +206,38 @@ static void an_accept_without_memory_loses_nobody(void **state)
     weir_close(l);
 }
 
+/* An option of the other family is no reason not to connect. */
+static void an_option_of_another_family_is_left_out(void **state)
+{
+    static const int hops = 9;
+    weir_address a;
+    weir_socket *l = bound(SOCK_STREAM, &a), *s;
+
+    (void)state;
+    assert_int_equal(weir_listen(l, 1), 0);
+    assert_int_equal(weir_socket_open(&s, AF_UNSPEC, SOCK_STREAM, 0), 0);
+    assert_int_equal(weir_set_option(s, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &hops, sizeof hops), 0);
+    assert_int_equal(weir_connect_address(s, &a), 0);
+    weir_close(s);
+    weir_close(l);
+}
+
+/* A bind outlives the connect that failed after it. */
+static void a_listener_keeps_its_bind_after_a_failed_connect(void **state)
+{
+    weir_address nobody, before, after;
+    weir_socket *closed = bound(SOCK_STREAM, &nobody), *s = bound(SOCK_STREAM, &before);
+
+    (void)state;
+    assert_int_equal(weir_connect_address(s, &nobody), -ECONNREFUSED);
+    assert_int_equal(weir_listen(s, 1), 0);
+    assert_int_equal(weir_local_address(s, &after), 0);
+    assert_int_equal(weir_address_set_port(&after, weir_address_port(&before)), 0);
+    assert_true(weir_address_equal(&after, &before));
+    weir_close(s);
+    weir_close(closed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +248,8 @@ int main(void)
         cmocka_unit_test(an_adopted_reset_keeps_its_bytes),
         cmocka_unit_test(a_message_to_an_address_needs_no_bind),
         cmocka_unit_test(an_accept_without_memory_loses_nobody),
+        cmocka_unit_test(an_option_of_another_family_is_left_out),
+        cmocka_unit_test(a_listener_keeps_its_bind_after_a_failed_connect),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
