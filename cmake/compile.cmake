@@ -24,6 +24,9 @@ if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   list(APPEND weir_warnings -Wduplicated-branches -Wduplicated-cond -Wlogical-op)
 endif()
 
+if(WEIR_PORTABLE_SWITCH)
+  add_compile_definitions(WEIR_PORTABLE_SWITCH=1)
+endif()
 if(WEIR_SANITIZE)
   # gcc's guesses about uninitialized values are wrong more often in instrumented code.
   add_compile_options(
@@ -41,7 +44,7 @@ set(weir_internal_dir ${PROJECT_BINARY_DIR}/CMakeFiles/internal)
 # weir_target(NAME [LIBRARY...]): what every library and program of ours gets. The public
 # headers come along with the library; the private ones are for those who ask.
 function(weir_target name)
-  target_compile_options(${name} PRIVATE ${weir_warnings})
+  target_compile_options(${name} PRIVATE "$<$<COMPILE_LANGUAGE:C>:${weir_warnings}>")
   target_link_libraries(${name} PRIVATE ${ARGN})
 endfunction()
 

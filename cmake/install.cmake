@@ -2,6 +2,10 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
+set(weir_requires libcares)
+if(weir_have_io_uring)
+  string(APPEND weir_requires " liburing")
+endif()
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/weir)
 
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
@@ -28,3 +32,19 @@ cmake_path(APPEND pc_includedir "${CMAKE_INSTALL_INCLUDEDIR}")
 cmake_path(APPEND pc_libdir "${CMAKE_INSTALL_LIBDIR}")
 configure_file(packaging/weir.pc.in ${weir_internal_dir}/weir.pc @ONLY)
 install(FILES ${weir_internal_dir}/weir.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# gdb finds the second file by the library's name, and that finds the first.
+set(gdb_dir ${CMAKE_INSTALL_DATADIR}/weir/gdb)
+install(FILES packaging/gdb/weir-gdb.py DESTINATION ${gdb_dir})
+install(DIRECTORY packaging/gdb/weir_gdb DESTINATION ${gdb_dir} FILES_MATCHING PATTERN "*.py")
+if(NOT IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" AND NOT IS_ABSOLUTE "${CMAKE_INSTALL_DATADIR}")
+  # The directory has the name of the one that the library is in, wherever that comes to be.
+  set(gdb_library_dir "\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}")
+  install(CODE "
+    set(extension \"\${CMAKE_INSTALL_PREFIX}/${gdb_dir}/weir-gdb.py\")
+    set(directory \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/gdb/auto-load\")
+    string(APPEND directory \"${gdb_library_dir}\")
+    file(RELATIVE_PATH gdb_extension \"\${directory}\" \"\${extension}\")
+    configure_file(\"${PROJECT_SOURCE_DIR}/packaging/gdb/auto-load.py.in\"
+      \"\$ENV{DESTDIR}\${directory}/$<TARGET_FILE_NAME:weir_shared>-gdb.py\" @ONLY)")
+endif()

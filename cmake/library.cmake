@@ -1,8 +1,18 @@
 # libweir.so and libweir.a from one compilation, and for the tests once more with assertions and
 # with the faults that src/sys.h can inject.
-weir_sources(sources src/*.c src/layer/*.c src/loop/*.c src/task/*.c src/resolve/*.c)
+weir_sources(sources src/*.c src/layer/*.c src/loop/*.c src/task/*.c src/task/*.S src/resolve/*.c)
 if(NOT sources)
   message(FATAL_ERROR "src/ has no sources")
+endif()
+
+set(weir_dependencies PkgConfig::CARES Threads::Threads)
+set(weir_have_io_uring 0)
+if(WEIR_IO_URING AND TARGET PkgConfig::LIBURING)
+  set(weir_have_io_uring 1)
+  list(APPEND weir_dependencies PkgConfig::LIBURING)
+else()
+  message(STATUS "The io_uring loop is left out")
+  list(FILTER sources EXCLUDE REGEX "/src/loop/io_uring[^/]*\\.c$")
 endif()
 
 function(weir_library name type)
@@ -11,8 +21,9 @@ function(weir_library name type)
   target_include_directories(${name}
     PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
     PRIVATE ${PROJECT_SOURCE_DIR}/src)
-  target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
-  target_link_libraries(${name} PRIVATE PkgConfig::CARES Threads::Threads)
+  target_compile_definitions(${name} PRIVATE
+    _GNU_SOURCE WEIR_HAVE_IO_URING=${weir_have_io_uring})
+  target_link_libraries(${name} PRIVATE ${weir_dependencies})
   set_target_properties(${name} PROPERTIES
     OUTPUT_NAME ${name}
     ARCHIVE_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}

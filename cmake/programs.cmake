@@ -27,32 +27,71 @@ if(WEIR_EXAMPLES)
   endif()
 endif()
 
+# The measurements. A program that needs a library which is not there is left out, and so are its
+# rows of the figures. Headers of others are not held to our warnings.
 weir_sources(files bench/*.c)
 weir_sources(support bench/support/*.c)
-if(WEIR_BENCH AND files AND NOT LIBUV_FOUND)
-  message(STATUS "bench/ is left out: libuv was not found")
-elseif(WEIR_BENCH)
-  add_library(bench_libraries INTERFACE)
-  target_compile_definitions(bench_libraries INTERFACE _GNU_SOURCE)
-  target_include_directories(bench_libraries INTERFACE ${PROJECT_SOURCE_DIR}/bench)
-  target_link_options(bench_libraries INTERFACE -Wl,--as-needed)
-  target_link_libraries(bench_libraries INTERFACE
-    weir_static PkgConfig::LIBUV PkgConfig::CARES Threads::Threads)
-  if(LIBEVENT_FOUND)
-    target_link_libraries(bench_libraries INTERFACE PkgConfig::LIBEVENT)
-    target_compile_definitions(bench_libraries INTERFACE HAVE_LIBEVENT=1)
+function(weir_bench_library name variable)
+  if(NOT ${variable})
+    return()
   endif()
-  if(support)
-    add_library(bench_support STATIC ${support})
-    weir_target(bench_support bench_libraries)
-    set_target_properties(bench_support PROPERTIES
-      ARCHIVE_OUTPUT_DIRECTORY ${weir_internal_dir})
-  endif()
+  add_library(bench_with_${name} INTERFACE)
+  target_link_libraries(bench_with_${name} INTERFACE ${ARGN})
+endfunction()
+
+if(WEIR_BENCH AND files)
+  pkg_check_modules(BENCH_URING IMPORTED_TARGET QUIET liburing)
+  pkg_check_modules(BENCH_ST IMPORTED_TARGET QUIET st)
+  find_library(LIBEV ev)
+  find_library(BOOST_CONTEXT boost_context)
+  find_program(GO go)
+  mark_as_advanced(LIBEV BOOST_CONTEXT GO)
+  weir_bench_library(libuv LIBUV_FOUND PkgConfig::LIBUV)
+  weir_bench_library(libevent LIBEVENT_FOUND PkgConfig::LIBEVENT)
+  weir_bench_library(uring BENCH_URING_FOUND PkgConfig::BENCH_URING)
+  weir_bench_library(st BENCH_ST_FOUND PkgConfig::BENCH_ST)
+  weir_bench_library(libev LIBEV ${LIBEV})
+  weir_bench_library(boost BOOST_CONTEXT ${BOOST_CONTEXT})
+
+  add_library(bench_support STATIC ${support})
+  weir_target(bench_support)
+  target_compile_definitions(bench_support PUBLIC _GNU_SOURCE)
+  target_include_directories(bench_support PUBLIC ${PROJECT_SOURCE_DIR}/bench)
+  target_link_options(bench_support PUBLIC -Wl,--as-needed)
+  target_link_libraries(bench_support PUBLIC weir_static PkgConfig::CARES Threads::Threads)
+  set_target_properties(bench_support PROPERTIES
+    ARCHIVE_OUTPUT_DIRECTORY ${weir_internal_dir})
+
+  # NAME_LIBRARY.c for those that need one.
   foreach(file IN LISTS files)
     cmake_path(GET file STEM name)
+    set(library)
+    if(name MATCHES "_(libuv|libevent|libev|uring|st|boost)$")
+      set(library bench_with_${CMAKE_MATCH_1})
+      if(NOT TARGET ${library})
+        message(STATUS "bench/${name} is left out: no ${CMAKE_MATCH_1}")
+        continue()
+      endif()
+    endif()
     add_executable(bench_${name} ${file})
-    weir_target(bench_${name} $<TARGET_NAME_IF_EXISTS:bench_support> bench_libraries)
+    weir_target(bench_${name} bench_support ${library})
+    if(name STREQUAL "switch") # what it measures is no public call
+      target_include_directories(bench_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+    endif()
     set_target_properties(bench_${name} PROPERTIES
       OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)
   endforeach()
+
+  if(GO)
+    set(go_program ${PROJECT_BINARY_DIR}/bench/echo_go)
+    add_custom_command(OUTPUT ${go_program}
+      COMMAND ${CMAKE_COMMAND} -E env GO111MODULE=off CGO_ENABLED=0
+        GOCACHE=${PROJECT_BINARY_DIR}/CMakeFiles/go ${GO} build -o ${go_program} main.go
+      DEPENDS ${PROJECT_SOURCE_DIR}/bench/echo_go/main.go
+      WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}/bench/echo_go
+      VERBATIM)
+    add_custom_target(bench_echo_go ALL DEPENDS ${go_program})
+  else()
+    message(STATUS "bench/echo_go is left out: no go")
+  endif()
 endif()

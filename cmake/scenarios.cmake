@@ -1,26 +1,49 @@
-# The rows that the scenarios run in. A test is scenario/MODE/TRANSPORT; with eintr in front, the
-# same under a storm of signals.
+# The rows that the scenarios run in. A test is scenario/MODE/TRANSPORT, or with tasks
+# scenario/MODEL/MODE/TRANSPORT; with eintr in front, the same under a storm of signals.
 set(modes blocking timeout deadline nonblocking)
+set(models threads tasks-epoll tasks-io_uring tasks-poll)
+set(model_modes blocking deadline)
 set(transports tcp4 tcp6 unix abstract seqpacket pair udp4 udp6 unixdgram)
 
 # Valgrind takes a minute for a row, and lets no system call through while signals keep coming in.
 if(WEIR_MEMCHECK)
   set(modes blocking nonblocking)
+  set(models threads tasks-epoll)
+  set(model_modes blocking)
   set(transports tcp4 unix unixdgram)
 endif()
 
 # Each scenario has a watchdog of its own, which tells more than a row that was cut off.
 math(EXPR row_seconds "5 * ${seconds}")
 
-foreach(mode IN LISTS modes)
-  foreach(transport IN LISTS transports)
-    set(row $<TARGET_FILE:scenarios> --mode ${mode} --transport ${transport})
-    weir_add_test(scenario/${mode}/${transport} ${wrapper} ${row})
-    set(names scenario/${mode}/${transport})
+# weir_add_row(NAME [ARGUMENT...])
+function(weir_add_row name)
+  weir_add_test(scenario/${name} ${wrapper} $<TARGET_FILE:scenarios> ${ARGN})
+  set_tests_properties(scenario/${name} PROPERTIES TIMEOUT ${row_seconds})
+endfunction()
+
+foreach(transport IN LISTS transports)
+  foreach(mode IN LISTS modes)
+    set(row --mode ${mode} --transport ${transport})
+    weir_add_row(${mode}/${transport} ${row})
     if(NOT WEIR_MEMCHECK)
-      weir_add_test(scenario/eintr/${mode}/${transport} ${wrapper} ${row} --eintr --seed 2)
-      list(APPEND names scenario/eintr/${mode}/${transport})
+      weir_add_row(eintr/${mode}/${transport} ${row} --eintr --seed 2)
     endif()
-    set_tests_properties(${names} PROPERTIES TIMEOUT ${row_seconds})
   endforeach()
+  foreach(model IN LISTS models)
+    foreach(mode IN LISTS model_modes)
+      weir_add_row(${model}/${mode}/${transport}
+        --model ${model} --mode ${mode} --transport ${transport} --seed 3)
+    endforeach()
+  endforeach()
+  if(NOT WEIR_MEMCHECK)
+    # Modes that go their own way, once with tasks; and signals, which come in anywhere.
+    set(row --model tasks-epoll --transport ${transport})
+    foreach(mode timeout nonblocking)
+      weir_add_row(tasks-epoll/${mode}/${transport} ${row} --mode ${mode} --seed 4)
+    endforeach()
+    weir_add_row(eintr/tasks-epoll/blocking/${transport} ${row} --mode blocking --eintr --seed 5)
+    weir_add_row(eintr/tasks-io_uring/blocking/${transport} --model tasks-io_uring
+      --mode blocking --transport ${transport} --eintr --seed 5)
+  endif()
 endforeach()

@@ -8,10 +8,12 @@
 #include <weir/datagram.h>
 #include <weir/dial.h>
 #include <weir/error.h>
+#include <weir/inspect.h>
 #include <weir/limit.h>
 #include <weir/names.h>
 #include <weir/poller.h>
 #include <weir/socket.h>
+#include <weir/task.h>
 #include <weir/unix.h>
 
 #endif

@@ -81,11 +81,14 @@ static int accept_one(weir_socket *s, weir_socket **ret)
 
     if (rc < 0)
         return rc;
-    int fd = sys_accept(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    bool completes = wait_completes(accepted);
+    int fd = sys_accept(s->fd, NULL, NULL, (completes ? 0 : SOCK_NONBLOCK) | SOCK_CLOEXEC);
     if (fd < 0) {
         socket_unref(accepted);
         return fd;
     }
+    if (completes)
+        accepted->completes = COMPLETES;
     socket_connected(accepted, fd);
     *ret = accepted;
     return 0;

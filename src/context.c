@@ -1,6 +1,7 @@
 #include "context.h"
 
 #include "clock.h"
+#include "loop/loop.h"
 #include "sys.h"
 
 #include <pthread.h>
@@ -8,19 +9,15 @@
 #include <stdlib.h>
 #include <weir/limit.h>
 
-_Thread_local struct context context_of_thread = {
-    .deadline_ns = NEVER,
-    .wake_fd = -1,
-};
+_Thread_local struct context context_of_thread = CONTEXT_INIT;
+_Thread_local struct context *context_here;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_end;
 static atomic_uint fork_count;
 
-static void context_release(void *arg)
+void context_release(struct context *c)
 {
-    struct context *c = arg;
-
     sys_close(c->wake_fd);
     c->wake_fd = -1;
     free(c->story);
@@ -28,23 +25,45 @@ static void context_release(void *arg)
     c->kept = false;
 }
 
+static void release_at_end(void *arg)
+{
+    context_release(arg);
+}
+
+/* A task that forks goes on in the child as its only thread: the loop stays with the parent. */
+static void leave_loop(void)
+{
+    struct context *c = &context_of_thread, *task = context_here;
+
+    loop_here = NULL;
+    if (!task || !task->loop)
+        return;
+    c->deadline_ns = task->deadline_ns;
+    c->depth = task->depth;
+    c->shielded = task->shielded;
+    context_here = NULL;
+}
+
 /* The eventfd is shared with the parent: a wake meant for one could be taken by the other. */
 static void forked(void)
 {
     atomic_fetch_add_explicit(&fork_count, 1, memory_order_relaxed);
-    sys_close(context_of_thread.wake_fd);
-    context_of_thread.wake_fd = -1;
+    leave_loop();
+    struct context *c = context_current();
+    sys_close(c->wake_fd);
+    c->wake_fd = -1;
+    c->run = NULL;
 }
 
 static void first_use(void)
 {
-    pthread_key_create(&thread_end, context_release);
+    pthread_key_create(&thread_end, release_at_end);
     pthread_atfork(NULL, NULL, forked);
 }
 
 void context_keep(struct context *c)
 {
-    if (c->kept)
+    if (c->kept || c != &context_of_thread)
         return;
     pthread_once(&once, first_use);
     c->kept = pthread_setspecific(thread_end, c) == 0;
@@ -57,6 +76,18 @@ int context_wake_fd(struct context *c)
         c->wake_fd = sys_eventfd();
     }
     return c->wake_fd;
+}
+
+/* A thread that has no descriptor to be woken by looks now and then. */
+void context_wake(struct context *c)
+{
+    if (c->loop) {
+        task_wake(c->task);
+        return;
+    }
+    int fd = atomic_load(&c->wake_fd);
+    if (fd >= 0)
+        sys_eventfd_raise(fd);
 }
 
 unsigned context_fork_count(void)

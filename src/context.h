@@ -1,34 +1,73 @@
-/* Where a call is made: one context per thread (later also one per task). */
+/* Where a call is made: one context per thread and one per task. It knows how its owner waits, what
+ * limits hold, and whether it was cancelled.
+ *
+ * Only the owner touches a context, but for `cancelled` and `wake_fd`, which whoever cancels or
+ * wakes the owner uses; he holds a lock by then that the owner needs before it can end. */
 #ifndef CONTEXT_H
 #define CONTEXT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+struct run;
+struct loop;
+struct task;
 
 struct context {
     uint64_t deadline_ns; /* the earliest limit that holds; NEVER if none */
     uint32_t depth;       /* scopes that are open */
     bool shielded;        /* a shield holds off cancellation */
     bool kept;            /* the thread's end will release what is below */
-    int wake_fd;          /* an eventfd by which others end this thread's waits; -1 until needed */
-    char *story;          /* of the last failure that had no socket; NULL if none */
+    atomic_bool cancelled;
+    int32_t budget;     /* calls that go ahead without a wait until others get their turn */
+    _Atomic int wake_fd; /* an eventfd by which others end this thread's waits; -1 until needed */
+    char *story;        /* of the last failure that had no socket; NULL if none */
+    struct task *task;  /* NULL in a plain thread */
+    struct loop *loop;  /* on which waits park the task; NULL where they block a thread */
+    struct run *run;    /* NULL outside weir_run */
 };
 
+#define CONTEXT_INIT {.deadline_ns = UINT64_MAX, .wake_fd = -1, .budget = INT32_MAX}
+
+/* A loop's thread changes what is in `context_here` whenever it switches to another task. No task
+ * changes its thread, so the address of a thread-local never goes stale across a switch. */
 extern _Thread_local struct context context_of_thread
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
+extern _Thread_local struct context *context_here
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-/* The context of the caller; never NULL, valid until the thread ends. */
+/* The context of the caller; never NULL, valid until the task or the thread ends. */
 static inline struct context *context_current(void)
 {
-    return &context_of_thread;
+    struct context *here = context_here;
+
+    return here ? here : &context_of_thread;
+}
+
+/* True if waits have to return -ECANCELED. */
+static inline bool context_cancelled(const struct context *c)
+{
+    return atomic_load_explicit(&c->cancelled, memory_order_relaxed) && !c->shielded;
+}
+
+/* Nothing special holds: no limit, no cancellation, and budget left. */
+static inline bool context_plain(struct context *c)
+{
+    return c->deadline_ns == UINT64_MAX &&
+           !atomic_load_explicit(&c->cancelled, memory_order_relaxed) && --c->budget > 0;
 }
 
 /* Arranges for the thread's end to release what the context owns; to be called before it owns
- * something. */
+ * something. A task's context is released by whoever ends the task. */
 void context_keep(struct context *c);
+void context_release(struct context *c);
 
 /* The wake descriptor of a context, made on first use. Returns it or -errno. */
 int context_wake_fd(struct context *c);
+
+/* Ends the wait of the context's owner, or its next one, for him to look again. From any thread. */
+void context_wake(struct context *c);
 
 /* Counts the forks of this process and its ancestors since weir was first used: what was made under
  * another count belongs to the parent. */

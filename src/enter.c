@@ -14,8 +14,8 @@ static void turn_pass_on(weir_socket *s)
     }
     s->turns = turn->next;
     turn->given = true;
-    if (turn->waiter)
-        turn->waiter->wake(turn->waiter, WAKE_CHANGED);
+    if (turn->sleeper)
+        sleeper_wake(turn->sleeper);
 }
 
 /* Clears the flag first: once the reference is given up the socket may be gone. */
@@ -211,8 +211,9 @@ int weir_wait(weir_socket *s, unsigned events)
         rc = socket_enter(s, 0);
     if (rc < 0)
         return rc;
+    rc = wait_begin(&deadline_ns);
     deadline_ns = wait_limit(s);
-    for (rc = wait_expired(context_current()->deadline_ns); rc == 0;) {
+    while (rc == 0) {
         rc = ready_now(s, events);
         if (rc == 0)
             rc = wait_always(s, events, deadline_ns, NEVER);

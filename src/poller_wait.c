@@ -154,15 +154,26 @@ static int harvest_room(struct weir_poller *p, int max)
     return room < p->harvest_room ? room : p->harvest_room;
 }
 
-/* Returns the number of events, 0 after weir_poller_wake, WEIR_EDEADLINE, or -errno. */
+/* A task, or a thread that can be cancelled, waits in a way of its own, and then only looks. What
+ * it has come to goes to `*ret_waited`. */
+static int wait_for_epoll(struct weir_poller *p, int room, uint64_t until_ns, int *ret_waited)
+{
+    bool in_task = context_current()->task && until_ns != 0;
+
+    *ret_waited = in_task ? wait_for_fd(p->epoll_fd, POLLIN, until_ns) : 0;
+    return sys_epoll_wait(p->epoll_fd, p->harvest, room,
+                          in_task || until_ns == 0 ? 0 : clock_left_ms(until_ns));
+}
+
+/* Returns the number of events, 0 after weir_poller_wake, WEIR_EDEADLINE, -ECANCELED, or -errno. */
 static int wait_until(struct weir_poller *p, weir_event *events, int max, uint64_t until_ns)
 {
     int room = harvest_room(p, max);
     bool last = false;
 
     for (;;) {
-        int left_ms = until_ns ? clock_left_ms(until_ns) : 0;
-        int n = sys_epoll_wait(p->epoll_fd, p->harvest, room, left_ms);
+        int left_ms = until_ns ? clock_left_ms(until_ns) : 0, waited;
+        int n = wait_for_epoll(p, room, until_ns, &waited);
 
         pthread_mutex_lock(&p->lock);
         int rc = n > 0 ? gather(p, n, events, max) : 0;
@@ -170,7 +181,10 @@ static int wait_until(struct weir_poller *p, weir_event *events, int max, uint64
         if (!leave && n < 0 && n != -EINTR) {
             rc = n;
             leave = true;
-        } else if (!leave && (last || (n == 0 && left_ms < INT_MAX))) {
+        } else if (!leave && waited < 0 && waited != WEIR_EDEADLINE) {
+            rc = waited;
+            leave = true;
+        } else if (!leave && (last || (n == 0 && until_ns != NEVER && sys_now() >= until_ns))) {
             rc = WEIR_EDEADLINE;
             leave = true;
         }
@@ -195,6 +209,8 @@ int weir_poller_wait(weir_poller *p, weir_event *events, int max, int64_t timeou
     if (!p || !events || max < 1 || poller_inherited(p))
         return -EINVAL;
     int rc = wait_expired(limit_ns);
+    if (rc == 0 && timeout_ms != 0 && context_cancelled(context_current()))
+        rc = -ECANCELED;
     if (rc < 0)
         return rc;
     if (atomic_exchange_explicit(&p->waiting, true, memory_order_acquire))

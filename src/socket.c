@@ -5,6 +5,7 @@
 #include "resolve/resolve.h"
 #include "sys.h"
 
+#include <netinet/in.h>
 #include <string.h>
 
 static const struct layer_ops *layer_for(mode_t mode)
@@ -36,8 +37,16 @@ int socket_new(weir_socket **ret, int family, int type, int protocol)
     return 0;
 }
 
+static bool is_tcp(const weir_socket *s, int family)
+{
+    return s->layer == &layer_plain && s->type == SOCK_STREAM &&
+           (family == AF_INET || family == AF_INET6) &&
+           (s->protocol == 0 || s->protocol == IPPROTO_TCP);
+}
+
 void socket_connected(weir_socket *s, int fd)
 {
+    s->tcp = is_tcp(s, s->family);
     atomic_init(&s->fd, fd);
     atomic_init(&s->phase, PHASE_CONNECTED);
     atomic_init(&s->state, STATE_OWNER | STATE_REFERENCE);
@@ -48,6 +57,7 @@ void socket_attach(weir_socket *s, int fd, int family, enum phase phase)
     atomic_store_explicit(&s->family, (sa_family_t)family, memory_order_relaxed);
     atomic_store_explicit(&s->fd, fd, memory_order_relaxed);
     atomic_store_explicit(&s->phase, (uint8_t)phase, memory_order_release);
+    s->tcp = is_tcp(s, family);
     if (phase == PHASE_CONNECTED)
         atomic_fetch_and_explicit(&s->state, ~STATE_UNREADY, memory_order_release);
 }
@@ -99,6 +109,14 @@ void socket_unref(weir_socket *s)
         socket_destroy(s);
 }
 
+/* The loop of the calling thread watches the descriptor no more. Another loop learns of it when the
+ * number is watched anew, and the kernel forgets what is closed. (lock) */
+static void leave_home(weir_socket *s)
+{
+    if (loop_here)
+        loop_forget(loop_here, atomic_load_explicit(&s->fd, memory_order_relaxed), &s->home);
+}
+
 /* Lets the kernel's socket go while others still hold the object: something harmless takes the
  * descriptor's number until the last of them is gone. A listener so stops listening, and a peer
  * hears the end, at once. Pollers have dropped the descriptor before. With no descriptor left for
@@ -107,6 +125,7 @@ void socket_unref(weir_socket *s)
 static void release_descriptor(weir_socket *s)
 {
     int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
+    leave_home(s);
     int fresh = fd < 0 ? -1 : sys_epoll_create();
     int harmless = fresh;
 
@@ -121,16 +140,24 @@ static void release_descriptor(weir_socket *s)
     sys_close(fresh);
 }
 
+static void wake_task(struct task *t)
+{
+    if (t)
+        task_wake(t);
+}
+
 /* Ends the use of the socket by whoever still has it. */
 static void shut_down(weir_socket *s, enum wake_reason why)
 {
-    uint64_t old = atomic_fetch_or_explicit(&s->state, STATE_CLOSED, memory_order_acq_rel);
+    uint64_t old = atomic_fetch_or(&s->state, STATE_CLOSED);
 
     if (old & STATE_CLOSED && why == WAKE_CLOSED)
         return;
     pthread_mutex_lock(&s->lock);
     stop_background(s, WEIR_ECLOSED);
     socket_wake(s, why);
+    wake_task(atomic_load(&s->receiver));
+    wake_task(atomic_load(&s->sender));
     if (!(old & STATE_CLOSED))
         release_descriptor(s);
     pthread_mutex_unlock(&s->lock);
@@ -327,6 +354,7 @@ int weir_from_fd(weir_socket **ret, int fd)
     if (rc < 0)
         return rc;
     s->layer = k.layer;
+    s->completes = COMPLETES_NOT;
     s->poll_first = k.poll_first;
     socket_attach(s, fd, k.family, k.phase);
     if (k.phase == PHASE_LISTENING)
@@ -351,12 +379,12 @@ int socket_make_nonblocking(weir_socket *s)
     return sys_set_flags(fd, flags | O_NONBLOCK);
 }
 
+#define CLAIM_NS 100000
+
 /* Closes the socket if the caller's reference is the only one. A look-up that has just ended and a
  * poller that looks at the socket hold one of their own for an instant. */
 static int claim(weir_socket *s)
 {
-    static const struct timespec moment = {.tv_nsec = 100000};
-
     for (unsigned tries = 0;; tries++) {
         uint64_t alone = STATE_OWNER | STATE_REFERENCE | (atomic_load(&s->state) & STATE_UNREADY);
         if (atomic_compare_exchange_strong(&s->state, &alone, alone | STATE_CLOSED))
@@ -365,7 +393,7 @@ static int claim(weir_socket *s)
             return WEIR_ECLOSED;
         if (alone / STATE_OWNER != 1 || tries == 100)
             return -EBUSY;
-        (void)sys_poll(NULL, 0, &moment);
+        wait_moment(CLAIM_NS);
     }
 }
 
@@ -383,7 +411,10 @@ int weir_detach(weir_socket *s)
         return rc;
     pthread_mutex_lock(&s->lock);
     socket_wake(s, WAKE_GONE);
+    leave_home(s);
     pthread_mutex_unlock(&s->lock);
+    if (s->completes == COMPLETES)
+        (void)sys_set_flags(fd, sys_get_flags(fd) | O_NONBLOCK);
     if (s->adopted_blocking)
         (void)sys_set_flags(fd, sys_get_flags(fd) & ~O_NONBLOCK);
     atomic_store(&s->fd, -1);

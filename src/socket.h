@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "context.h"
 #include "layer/layer.h"
+#include "loop/loop.h"
 #include "wait.h"
 
 #include <errno.h>
@@ -38,6 +39,14 @@ enum phase {
     PHASE_LISTENING,
 };
 
+/* Whether a loop may carry out receives and sends itself. It could not wait in them on a descriptor
+ * that is O_NONBLOCK, which does not matter to anything else here: all calls say MSG_DONTWAIT. */
+enum completes {
+    COMPLETES_UNKNOWN,
+    COMPLETES, /* a stream of weir's own, and O_NONBLOCK is off */
+    COMPLETES_NOT,
+};
+
 /* An option set before there was a descriptor, to be applied to each attempt. */
 struct setting {
     struct setting *next;
@@ -50,21 +59,31 @@ struct connect;
 struct resolve_request;
 
 struct weir_socket {
+    /* What a receive or send of a connected stream touches comes first. */
     _Atomic uint64_t state;
     const struct layer_ops *layer;
-    _Atomic int fd;    /* -1 until bound, connected or listening */
-    _Atomic int error; /* of a stream that is broken: returned by every later call; 0 if none */
-    _Atomic int64_t timeout_ms; /* < 0: none */
-    _Atomic uint8_t phase;
+    struct home home;            /* the loop that watches the descriptor */
+    uint64_t receiving, sending; /* the flag a receive, a send takes: 0 where messages go free */
+    _Atomic int64_t timeout_ms;  /* < 0: none */
+    /* Tasks that wait outside the list of waiters (wait_drained, wait_receive, wait_send), to be
+     * woken when the socket ends; read under the lock. */
+    _Atomic(struct task *) receiver;
+    _Atomic int fd; /* -1 until bound, connected or listening */
     atomic_bool nonblocking;
+    bool tcp;                  /* a plain TCP stream: after a short read there is nothing left */
+    bool drained;              /* such a read was the last (whoever receives) */
+    _Atomic uint8_t completes; /* enum completes: what loops may do on their own */
+    _Atomic(struct task *) sender;
+
+    int type, protocol;
+    _Atomic int error; /* of a stream that is broken: returned by every later call; 0 if none */
+    _Atomic uint8_t phase;
     bool adopted_blocking; /* O_NONBLOCK was off at adoption and is on now (lock) */
     bool connect_untold;   /* no call has said yet how the connect ended (lock) */
     bool poll_first;       /* not a socket, not O_NONBLOCK: only poll(2) tells what would block */
     atomic_bool wants_destination; /* IP_PKTINFO is on */
     _Atomic sa_family_t family;    /* AF_UNSPEC until it is known */
-    int type, protocol;
-    uint64_t receiving, sending; /* the flag a receive, a send takes: 0 where messages go free */
-    int connect_error;           /* why the last connect failed; 0 if none (lock) */
+    int connect_error;             /* why the last connect failed; 0 if none (lock) */
     /* No descriptors were left: a poller looks again then; 0 if not (lock). */
     uint64_t accept_after_ns;
 
@@ -152,14 +171,13 @@ static inline int socket_enter(weir_socket *s, uint64_t flag)
     return 0;
 }
 
-/* The same for the plain case: a connected stream that nobody else uses this way, under no limit of
- * the context. False: enter the careful way. */
-static inline bool socket_enter_plainly(weir_socket *s, uint64_t flag)
+/* The same for the plain case: a connected stream that nobody else uses this way, and nothing that
+ * holds for the context `c` has to be looked at. False: enter the careful way. */
+static inline bool socket_enter_plainly(weir_socket *s, uint64_t flag, struct context *c)
 {
     uint64_t old = atomic_load_explicit(&s->state, memory_order_relaxed);
 
-    if (old & (STATE_CLOSED | STATE_UNREADY | STATE_QUEUED | flag) ||
-        context_current()->deadline_ns != NEVER)
+    if (old & (STATE_CLOSED | STATE_UNREADY | STATE_QUEUED | flag) || !context_plain(c))
         return false;
     return atomic_compare_exchange_strong_explicit(&s->state, &old, old + STATE_REFERENCE + flag,
                                                    memory_order_acquire, memory_order_relaxed);
@@ -182,14 +200,19 @@ static inline void socket_leave(weir_socket *s, uint64_t flag)
 }
 
 /* The start of a call that could wait: its deadline (wait_limit), NEVER in non-blocking mode.
- * Returns 0, or WEIR_EDEADLINE if a limit of the context has passed already. */
+ * Returns 0, or -ECANCELED, or WEIR_EDEADLINE if a limit of the context has passed already. */
 static inline int wait_enter(const weir_socket *s, uint64_t *ret_deadline_ns)
 {
-    uint64_t outer_ns = context_current()->deadline_ns;
+    struct context *c = context_current();
+    uint64_t outer_ns = c->deadline_ns;
 
     *ret_deadline_ns = NEVER;
     if (atomic_load_explicit(&s->nonblocking, memory_order_relaxed))
         return 0;
+    if (--c->budget <= 0)
+        wait_spent();
+    if (context_cancelled(c))
+        return -ECANCELED;
     if (outer_ns == NEVER && atomic_load_explicit(&s->timeout_ms, memory_order_relaxed) < 0)
         return 0;
     *ret_deadline_ns = wait_limit(s);

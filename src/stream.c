@@ -114,16 +114,52 @@ static bool hung_up(const weir_socket *s)
     return sys_poll(&fd, 1, &at_once) > 0 && fd.revents & POLLHUP;
 }
 
+#define MOMENT_NS 100000
+
 /* The kernel tells a reset once. If a sender has been told of it just now, what is read next looks
  * like an end until that sender has noted the error. It fails at once, so this does not take
  * long. */
 static void let_sender_tell(const weir_socket *s)
 {
-    static const struct timespec moment = {.tv_nsec = 100000};
-
     while (!stream_error(s) && !socket_closed(s) &&
            atomic_load_explicit(&s->state, memory_order_acquire) & STATE_SENDING && hung_up(s))
-        (void)sys_poll(NULL, 0, &moment);
+        wait_moment(MOMENT_NS);
+}
+
+static ssize_t try_recv(weir_socket *s, struct transfer *t, unsigned *want)
+{
+    return s->layer->recv(s, t->in, t->len, want);
+}
+
+static ssize_t try_send(weir_socket *s, struct transfer *t, unsigned *want)
+{
+    return s->layer->send(s, t->out, t->len, want);
+}
+
+/* The first try of a task of a loop, which may wait already: where a try is known to be in vain, or
+ * where the loop receives by itself. */
+static inline ssize_t first_receive(weir_socket *s, void *buf, size_t len, struct context *c,
+                                    uint64_t deadline_ns, unsigned *want)
+{
+    if (c->loop->ops->start) {
+        ssize_t n = wait_receive(s, buf, len, deadline_ns);
+        if (n != -EAGAIN)
+            return n;
+    }
+    if (s->drained)
+        wait_drained(s, c, deadline_ns);
+    return s->layer->recv(s, buf, len, want);
+}
+
+static inline ssize_t first_send(weir_socket *s, const void *buf, size_t len, struct context *c,
+                                 unsigned *want)
+{
+    if (c->loop && c->loop->ops->start) {
+        ssize_t n = wait_send(s, buf, len, wait_limit(s));
+        if (n != -EAGAIN)
+            return n;
+    }
+    return s->layer->send(s, buf, len, want);
 }
 
 static ssize_t receive_on(weir_socket *s, struct transfer *t, ssize_t n, unsigned want,
@@ -140,7 +176,13 @@ static ssize_t receive_entered(weir_socket *s, struct transfer *t, uint64_t dead
     unsigned want = WEIR_READABLE;
     int rc = usable(s, true, deadline_ns);
 
-    return rc < 0 ? failure(s, rc) : receive_on(s, t, t->try(s, t, &want), want, deadline_ns);
+    if (rc < 0)
+        return failure(s, rc);
+    struct context *c = context_current();
+    ssize_t n = t->try == try_recv && c->loop
+                    ? first_receive(s, t->in, t->len, c, deadline_ns, &want)
+                    : t->try(s, t, &want);
+    return receive_on(s, t, n, want, deadline_ns);
 }
 
 static ssize_t send_on(weir_socket *s, struct transfer *t, ssize_t n, unsigned want,
@@ -200,16 +242,6 @@ ssize_t transfer_out(weir_socket *s, struct transfer *t)
 
 /* ---- bytes --------------------------------------------------------------------------------- */
 
-static ssize_t try_recv(weir_socket *s, struct transfer *t, unsigned *want)
-{
-    return s->layer->recv(s, t->in, t->len, want);
-}
-
-static ssize_t try_send(weir_socket *s, struct transfer *t, unsigned *want)
-{
-    return s->layer->send(s, t->out, t->len, want);
-}
-
 /* Plainly entered and tried, with a result that needs a closer look. */
 static __attribute__((noinline)) ssize_t recv_rest(weir_socket *s, void *buf, size_t len, ssize_t n,
                                                    unsigned want)
@@ -228,14 +260,31 @@ static __attribute__((noinline)) ssize_t recv_carefully(weir_socket *s, void *bu
     return transfer_in(s, &t);
 }
 
+/* The same in a task of a loop. */
+static __attribute__((noinline)) ssize_t recv_in_task(weir_socket *s, void *buf, size_t len,
+                                                      struct context *c)
+{
+    unsigned want = WEIR_READABLE;
+    bool unlimited = atomic_load_explicit(&s->timeout_ms, memory_order_relaxed) < 0;
+    ssize_t n = first_receive(s, buf, len, c, unlimited ? NEVER : wait_limit(s), &want);
+
+    if (n <= 0)
+        return recv_rest(s, buf, len, n, want);
+    socket_leave(s, s->receiving);
+    return n;
+}
+
 ssize_t weir_recv(weir_socket *s, void *buf, size_t len)
 {
     unsigned want = WEIR_READABLE;
+    struct context *c = context_current();
 
     if (!s || !buf || len == 0)
         return -EINVAL;
-    if (!socket_enter_plainly(s, s->receiving))
+    if (!socket_enter_plainly(s, s->receiving, c))
         return recv_carefully(s, buf, len);
+    if (c->loop)
+        return recv_in_task(s, buf, len, c);
     ssize_t n = s->layer->recv(s, buf, len, &want);
     if (n <= 0)
         return recv_rest(s, buf, len, n, want);
@@ -268,9 +317,10 @@ ssize_t weir_send(weir_socket *s, const void *buf, size_t len)
 
     if (!s)
         return -EINVAL;
-    if (!buf || len == 0 || !socket_enter_plainly(s, s->sending))
+    struct context *c = context_current();
+    if (!buf || len == 0 || !socket_enter_plainly(s, s->sending, c))
         return send_carefully(s, buf, len);
-    ssize_t n = s->layer->send(s, buf, len, &want);
+    ssize_t n = first_send(s, buf, len, c, &want);
     if (n < 0)
         return send_rest(s, buf, len, n, want);
     socket_leave(s, s->sending);
@@ -286,15 +336,10 @@ static int advance(size_t *done, size_t len, ssize_t n, uint64_t deadline_ns)
     return *done < len ? wait_expired(deadline_ns) : 0;
 }
 
-int weir_send_all(weir_socket *s, const void *buf, size_t len, size_t *done)
+/* The rest of a call that has entered, `rc` being what has come of it so far. */
+static int send_all_entered(weir_socket *s, const void *buf, size_t len, size_t *done, int rc,
+                            uint64_t deadline_ns)
 {
-    uint64_t deadline_ns;
-
-    if (!s || !done || *done > len || (!buf && len > 0) || !socket_is_stream(s))
-        return -EINVAL;
-    int rc = enter_sending(s, false, &deadline_ns);
-    if (rc < 0)
-        return rc;
     while (rc == 0 && *done < len) {
         struct transfer t = {
             .try = try_send,
@@ -305,6 +350,48 @@ int weir_send_all(weir_socket *s, const void *buf, size_t len, size_t *done)
     }
     socket_leave(s, s->sending);
     return rc;
+}
+
+/* Plainly entered and tried, and not all of it went: `n`. */
+static __attribute__((noinline)) int send_all_rest(weir_socket *s, const void *buf, size_t len,
+                                                   size_t *done, ssize_t n, unsigned want)
+{
+    uint64_t deadline_ns = wait_limit(s);
+    struct transfer t = {
+        .try = try_send,
+        .out = (const char *)buf + *done,
+        .len = len - *done,
+    };
+
+    if (n < 0)
+        n = send_on(s, &t, n, want, deadline_ns);
+    return send_all_entered(s, buf, len, done, advance(done, len, n, deadline_ns), deadline_ns);
+}
+
+static __attribute__((noinline)) int send_all_carefully(weir_socket *s, const void *buf, size_t len,
+                                                        size_t *done)
+{
+    uint64_t deadline_ns;
+    int rc = socket_is_stream(s) ? enter_sending(s, false, &deadline_ns) : -EINVAL;
+
+    return rc < 0 ? rc : send_all_entered(s, buf, len, done, 0, deadline_ns);
+}
+
+int weir_send_all(weir_socket *s, const void *buf, size_t len, size_t *done)
+{
+    unsigned want = WEIR_WRITABLE;
+    struct context *c = context_current();
+
+    if (!s || !done || *done > len || (!buf && len > 0))
+        return -EINVAL;
+    if (*done == len || !s->tcp || !socket_enter_plainly(s, s->sending, c))
+        return send_all_carefully(s, buf, len, done);
+    ssize_t n = first_send(s, (const char *)buf + *done, len - *done, c, &want);
+    if (n < 0 || (size_t)n < len - *done)
+        return send_all_rest(s, buf, len, done, n, want);
+    *done = len;
+    socket_leave(s, s->sending);
+    return 0;
 }
 
 int weir_recv_exact(weir_socket *s, void *buf, size_t len, size_t *done)

@@ -3,8 +3,12 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
 
 #ifdef WEIR_TEST
 const struct sys_faults *_Atomic sys_faults;
@@ -149,6 +153,20 @@ int sys_timerfd_set(int fd, uint64_t at_ns)
     return sys_result(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL));
 }
 
+int sys_signalfd(const sigset_t *set)
+{
+    int rc = sys_fault(SYS_SIGNALFD);
+    return rc ? rc : sys_result(signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC));
+}
+
+int sys_signalfd_take(int fd)
+{
+    struct signalfd_siginfo info;
+    ssize_t n = sys_count(read(fd, &info, sizeof info));
+
+    return n < 0 ? (int)n : (int)info.ssi_signo;
+}
+
 int sys_open(const char *path, int flags)
 {
     int rc = sys_fault(SYS_OPEN);
@@ -201,6 +219,48 @@ int sys_thread(void *(*fn)(void *), void *arg)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return -rc;
+}
+
+int sys_thread_joinable(pthread_t *ret, size_t stack_size, void *(*fn)(void *), void *arg)
+{
+    pthread_attr_t attributes;
+    int rc = sys_fault(SYS_THREAD);
+
+    if (rc < 0)
+        return rc;
+    rc = pthread_attr_init(&attributes);
+    if (rc)
+        return -rc;
+    if (stack_size)
+        rc = pthread_attr_setstacksize(&attributes, stack_size);
+    if (!rc)
+        rc = pthread_create(ret, &attributes, fn, arg);
+    pthread_attr_destroy(&attributes);
+    return -rc;
+}
+
+void sys_yield(void)
+{
+    (void)sched_yield();
+}
+
+void sys_exit_child(int status)
+{
+    _exit(status);
+}
+
+int sys_processors(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+int sys_epoll_wait_ns(int epoll_fd, struct epoll_event *events, int max,
+                      const struct timespec *timeout)
+{
+    int rc = sys_fault(SYS_EPOLL_WAIT);
+    return rc ? rc : sys_result(epoll_pwait2(epoll_fd, events, max, timeout, NULL));
 }
 
 const char *sys_env(const char *name)
@@ -259,6 +319,50 @@ ssize_t sys_write(int fd, const void *buf, size_t len)
             continue;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return n;
+}
+
+int sys_mmap(size_t size, void **ret)
+{
+    int rc = sys_fault(SYS_MMAP);
+
+    if (rc < 0)
+        return rc;
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (pages == MAP_FAILED)
+        return -errno;
+    *ret = pages;
+    return 0;
+}
+
+void sys_munmap(void *pages, size_t size)
+{
+    (void)munmap(pages, size);
+}
+
+int sys_madvise(void *pages, size_t size, int advice)
+{
+    int rc = sys_fault(SYS_MADVISE);
+    return rc ? rc : sys_result(madvise(pages, size, advice));
+}
+
+int sys_mprotect(void *pages, size_t size, int protection)
+{
+    int rc = sys_fault(SYS_MPROTECT);
+    return rc ? rc : sys_result(mprotect(pages, size, protection));
+}
+
+int sys_guard(void *pages, size_t size)
+{
+    int rc = sys_fault(SYS_GUARD);
+    return rc ? rc : sys_result(madvise(pages, size, 102 /* MADV_GUARD_INSTALL */));
+}
+
+/* A time of nothing is waited for, or is not even found. Not through the C library, which would
+ * look at it first. */
+bool sys_readable(const void *address)
+{
+    return syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, address, NULL) == 0 || errno != EFAULT;
 }
 
 void sys_close(int fd)

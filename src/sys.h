@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,11 +40,18 @@ enum sys_call {
     SYS_EPOLL_CREATE,
     SYS_EPOLL_CTL,
     SYS_EPOLL_WAIT,
+    SYS_RING_SETUP,
+    SYS_RING_ENTER,
     SYS_EVENTFD,
     SYS_TIMERFD,
+    SYS_SIGNALFD,
     SYS_OPEN,
     SYS_DUP,
     SYS_THREAD,
+    SYS_MMAP,
+    SYS_MADVISE,
+    SYS_MPROTECT,
+    SYS_GUARD,
     SYS_CALLS /* their number */
 };
 
@@ -129,6 +137,10 @@ static inline int sys_epoll_wait(int epoll_fd, struct epoll_event *events, int m
     return rc ? rc : sys_result(epoll_wait(epoll_fd, events, max, timeout_ms));
 }
 
+/* The same with nanoseconds; -ENOSYS where there is no epoll_pwait2. */
+int sys_epoll_wait_ns(int epoll_fd, struct epoll_event *events, int max,
+                      const struct timespec *timeout);
+
 /* Eventfds: add one, take all. */
 static inline void sys_eventfd_raise(int fd)
 {
@@ -156,6 +168,8 @@ int sys_epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event);
 int sys_eventfd(void);                       /* non-blocking, close-on-exec */
 int sys_timerfd(void);                       /* CLOCK_MONOTONIC, non-blocking, close-on-exec */
 int sys_timerfd_set(int fd, uint64_t at_ns); /* absolute; UINT64_MAX disarms */
+int sys_signalfd(const sigset_t *set);       /* non-blocking, close-on-exec */
+int sys_signalfd_take(int fd);               /* the number of a signal that has come, or -EAGAIN */
 int sys_open(const char *path, int flags);   /* close-on-exec */
 int sys_stat(const char *path, struct stat *ret);
 int sys_fstat(int fd, struct stat *ret);
@@ -163,6 +177,11 @@ int sys_dup_over(int fd, int target_fd); /* dup3, close-on-exec */
 int sys_get_flags(int fd);
 int sys_set_flags(int fd, int flags);
 int sys_thread(void *(*fn)(void *), void *arg); /* detached, all signals blocked */
+/* To be joined, signals as the caller has them; stack_size 0: the system's default. */
+int sys_thread_joinable(pthread_t *ret, size_t stack_size, void *(*fn)(void *), void *arg);
+void sys_yield(void); /* sched_yield(2) */
+_Noreturn void sys_exit_child(int status);  /* _exit(2) */
+int sys_processors(void); /* that the calling thread may run on; 1 at least */
 const char *sys_env(const char *name);          /* secure_getenv(3) */
 int sys_interface(const char *name);            /* the index of a network interface, or -ENODEV */
 
@@ -173,6 +192,19 @@ int sys_getaddrinfo(const char *host, const struct addrinfo *hints, struct addri
 /* read(2) and write(2), without SIGPIPE, whatever the descriptor is. */
 ssize_t sys_read(int fd, void *buf, size_t len);
 ssize_t sys_write(int fd, const void *buf, size_t len);
+
+/* Zeroed pages that cost nothing until they are touched. */
+int sys_mmap(size_t size, void **ret);
+void sys_munmap(void *pages, size_t size);
+int sys_madvise(void *pages, size_t size, int advice);
+int sys_mprotect(void *pages, size_t size, int protection);
+
+/* Turns pages into guards, on which any access is a SIGSEGV; that is no mapping of its own, and
+ * madvise(MADV_DONTNEED) leaves it. -EINVAL before Linux 6.13. */
+int sys_guard(void *pages, size_t size);
+
+/* False if the kernel cannot read what lies there. */
+bool sys_readable(const void *address);
 
 /* Closes, once, whatever it says; -1 is allowed. errno is kept. */
 void sys_close(int fd);

@@ -2,26 +2,41 @@
 
 #include "clock.h"
 #include "context.h"
+#include "loop/loop.h"
 #include "socket.h"
 #include "sys.h"
 
 #include <weir/error.h>
+#include <weir/task.h>
 
-/* A thread in the waiters' list of a socket. */
-struct sleeper {
-    struct waiter waiter;
-    int wake_fd;
-    bool woken; /* under the lock of what it waits for: the eventfd has been written */
-};
+/* ---- sleeping ------------------------------------------------------------------------------ */
 
-static void sleeper_wake(struct waiter *waiter, enum wake_reason why)
+static void sleeper_told(struct waiter *waiter, enum wake_reason why)
 {
-    struct sleeper *sleeper = (struct sleeper *)waiter;
-
     (void)why;
-    if (!sleeper->woken)
-        sys_eventfd_raise(sleeper->wake_fd);
-    sleeper->woken = true;
+    sleeper_wake((struct sleeper *)waiter);
+}
+
+void sleeper_init(struct sleeper *z)
+{
+    struct context *c = context_current();
+
+    *z = (struct sleeper){.waiter.wake = sleeper_told, .context = c};
+    if (!c->loop)
+        (void)context_wake_fd(c);
+}
+
+void sleeper_wake(struct sleeper *z)
+{
+    if (atomic_load_explicit(&z->woken, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&z->woken, true, memory_order_release);
+    context_wake(z->context);
+}
+
+static bool is_woken(const struct sleeper *z)
+{
+    return atomic_load_explicit(&z->woken, memory_order_acquire);
 }
 
 /* Sleeps until a descriptor is ready or `until_ns`. The number that are, 0 when time is up,
@@ -40,38 +55,134 @@ static int poll_until(struct pollfd *fds, unsigned count, uint64_t until_ns)
  * of them. It looks again by itself then. */
 #define UNWAKEABLE_NS (50 * NS_PER_MS)
 
-/* Sleeps until something happens (> 0) or `until_ns` (0), or fails with -errno. */
-static int sleep_on(struct sleeper *sleeper, struct interest *in, uint64_t until_ns)
+static int block_in_slices(struct interest *in, uint64_t until_ns)
 {
-    if (sleeper->wake_fd < 0) {
-        uint64_t slice_ns = sys_now() + UNWAKEABLE_NS;
-        int rc = poll_until(in->fds, in->count, earlier(until_ns, slice_ns));
-        return rc == 0 && slice_ns < until_ns ? 1 : rc;
+    uint64_t slice_ns = sys_now() + UNWAKEABLE_NS;
+    int rc = poll_until(in->fds, in->count, earlier(until_ns, slice_ns));
+
+    return rc == 0 && slice_ns < until_ns ? 1 : rc;
+}
+
+/* The eventfd may still be raised from a wake that came when the last sleep was over already: then
+ * this one ends for no reason. */
+static int block(struct sleeper *z, struct interest *in, uint64_t until_ns)
+{
+    struct pollfd *wake = &in->fds[in->count];
+    int fd = z->context->wake_fd;
+
+    if (fd < 0)
+        return block_in_slices(in, until_ns);
+    *wake = (struct pollfd){.fd = fd, .events = POLLIN};
+    int rc = poll_until(in->fds, in->count + 1, until_ns);
+    if (rc > 0 && wake->revents) {
+        sys_eventfd_drain(fd);
+        if (rc == 1 && !is_woken(z) && context_cancelled(z->context))
+            return -ECANCELED;
     }
-    in->fds[in->count] = (struct pollfd){.fd = sleeper->wake_fd, .events = POLLIN};
-    return poll_until(in->fds, in->count + 1, until_ns);
+    return rc;
+}
+
+/* The same for a task: only that waits. */
+static int park(struct sleeper *z, struct interest *in, struct home *home, uint64_t until_ns)
+{
+    struct loop *l = z->context->loop;
+    struct arm arms[INTEREST_MAX];
+    unsigned count = 0;
+    bool in_time = true;
+    int rc = 0;
+
+    while (rc == 0 && count < in->count) {
+        struct pollfd *fd = &in->fds[count];
+        rc = loop_arm(l, &arms[count], fd->fd, fd->events, home);
+        count++;
+    }
+    if (rc == 0)
+        in_time = task_park(l, until_ns);
+    for (unsigned i = 0; i < count; i++) {
+        in->fds[i].revents = arms[i].got;
+        if (arms[i].got)
+            rc = 1;
+        loop_disarm(l, &arms[i], home);
+    }
+    if (rc != 0 || is_woken(z))
+        return rc < 0 ? rc : 1;
+    if (context_cancelled(z->context))
+        return -ECANCELED;
+    return in_time;
+}
+
+/* Sleeps until something happens (1) or `until_ns` (0), is cancelled, or fails with -errno. Whoever
+ * cancels sets the flag before he looks for the wake descriptor, which is there by now. */
+static int sleep_on(struct sleeper *z, struct interest *in, struct home *home, uint64_t until_ns)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (is_woken(z))
+        return 1;
+    if (context_cancelled(z->context))
+        return -ECANCELED;
+    if (z->context->loop)
+        return park(z, in, home, until_ns);
+    int rc = block(z, in, until_ns);
+    return rc > 0 ? 1 : rc;
+}
+
+int sleeper_sleep(struct sleeper *z, uint64_t until_ns)
+{
+    struct interest nothing;
+
+    nothing.count = 0;
+    return sleep_on(z, &nothing, NULL, until_ns);
 }
 
 /* The same with the socket's lock given up; it is held on entry and on return. */
 static int sleep_unlocked(weir_socket *s, struct interest *in, struct turn *turn, uint64_t until_ns)
 {
-    struct sleeper sleeper = {
-        .waiter.wake = sleeper_wake,
-        .wake_fd = context_wake_fd(context_current()),
-    };
+    struct sleeper z;
+    struct home *home = in->count == 1 && in->fds[0].fd == s->fd ? &s->home : NULL;
 
-    waiter_link(s, &sleeper.waiter);
+    sleeper_init(&z);
+    waiter_link(s, &z.waiter);
     if (turn)
-        turn->waiter = &sleeper.waiter;
+        turn->sleeper = &z;
     pthread_mutex_unlock(&s->lock);
-    int rc = sleep_on(&sleeper, in, until_ns);
+    int rc = sleep_on(&z, in, home, until_ns);
     pthread_mutex_lock(&s->lock);
     if (turn)
-        turn->waiter = NULL;
-    waiter_unlink(&sleeper.waiter);
-    if (sleeper.woken && sleeper.wake_fd >= 0)
-        sys_eventfd_drain(sleeper.wake_fd);
+        turn->sleeper = NULL;
+    waiter_unlink(&z.waiter);
     return rc;
+}
+
+/* What a sleep has come to: time that is up does not hide what has happened in the same instant. */
+static int slept(int rc, uint64_t deadline_ns)
+{
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    return wait_expired(deadline_ns);
+}
+
+/* ---- limits and turns ---------------------------------------------------------------------- */
+
+/* How many calls of a task may go ahead before the others of its loop have their turn. */
+#define BUDGET 32
+
+void wait_spent(void)
+{
+    struct context *c = context_current();
+
+    c->budget = c->loop ? BUDGET : INT32_MAX;
+    if (c->loop)
+        task_yield(c->loop);
+}
+
+int wait_begin(uint64_t *ret_deadline_ns)
+{
+    struct context *c = context_current();
+
+    if (--c->budget <= 0)
+        wait_spent();
+    *ret_deadline_ns = c->deadline_ns;
+    return context_cancelled(c) ? -ECANCELED : wait_expired(c->deadline_ns);
 }
 
 int wait_expired(uint64_t deadline_ns)
@@ -87,15 +198,9 @@ uint64_t wait_limit(const weir_socket *s)
     return timeout_ms < 0 ? outer_ns : earlier(outer_ns, clock_deadline(timeout_ms));
 }
 
-/* Time that is up does not hide what has happened in the same instant: only a sleep that nothing
- * ended counts as expired. */
-static int sleep_outcome(const weir_socket *s, int slept, uint64_t deadline_ns)
+static int outcome(const weir_socket *s, int rc, uint64_t deadline_ns)
 {
-    if (socket_closed(s))
-        return WEIR_ECLOSED;
-    if (slept != 0)
-        return slept < 0 ? slept : 0;
-    return wait_expired(deadline_ns);
+    return socket_closed(s) ? WEIR_ECLOSED : slept(rc, deadline_ns);
 }
 
 int wait_always(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t retry_ns)
@@ -112,7 +217,7 @@ int wait_always(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t 
         if (retry_ns != NEVER)
             until_ns = earlier(until_ns, sys_now() + retry_ns);
         rc = in.ready ? 1 : sleep_unlocked(s, &in, NULL, until_ns);
-        rc = sleep_outcome(s, rc, deadline_ns);
+        rc = outcome(s, rc, deadline_ns);
     }
     pthread_mutex_unlock(&s->lock);
     return rc;
@@ -125,19 +230,181 @@ int wait_ready(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t r
     return wait_always(s, events, deadline_ns, retry_ns);
 }
 
+/* A task that waits outside the list of waiters is found through `*place`. Whoever ends the socket
+ * sets the flag and then looks there, under the lock; the task takes itself out and then looks at the
+ * flag. So it is not gone while it is woken. */
+static bool place_task(weir_socket *s, _Atomic(struct task *) *place, struct task *t)
+{
+    atomic_store(place, t);
+    return !(atomic_load(&s->state) & STATE_CLOSED);
+}
+
+static void displace_task(weir_socket *s, _Atomic(struct task *) *place)
+{
+    atomic_store(place, NULL);
+    if (atomic_load(&s->state) & STATE_CLOSED) {
+        pthread_mutex_lock(&s->lock);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+void wait_drained(weir_socket *s, struct context *c, uint64_t deadline_ns)
+{
+    int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
+    struct arm a;
+
+    if (atomic_load_explicit(&s->nonblocking, memory_order_relaxed) || context_cancelled(c) ||
+        !loop_arm_drained(c->loop, &a, fd, &s->home))
+        return;
+    if (place_task(s, &s->receiver, c->task))
+        (void)task_park(c->loop, deadline_ns);
+    displace_task(s, &s->receiver);
+    if (a.linked)
+        loop_disarm(c->loop, &a, &s->home);
+}
+
+/* ---- operations that the loop carries out -------------------------------------------------- */
+
+bool wait_completes(const weir_socket *s)
+{
+    const struct loop *l = context_current()->loop;
+
+    return l && l->ops->start && s->layer == &layer_plain && s->type == SOCK_STREAM;
+}
+
+static bool make_completing(weir_socket *s)
+{
+    int fd = atomic_load_explicit(&s->fd, memory_order_relaxed), flags = sys_get_flags(fd);
+    bool good = wait_completes(s) && flags >= 0 && sys_set_flags(fd, flags & ~O_NONBLOCK) == 0;
+
+    atomic_store_explicit(&s->completes, good ? COMPLETES : COMPLETES_NOT, memory_order_relaxed);
+    return good;
+}
+
+/* With nothing else to run there is nothing to be done in the same system call: then a plain call
+ * is the quicker way, unless it is known to be in vain. */
+static bool may_complete(weir_socket *s, const struct context *c, bool in_vain)
+{
+    int completes = atomic_load_explicit(&s->completes, memory_order_relaxed);
+
+    if (!c->loop->ops->start || (!in_vain && c->loop->ready_count == 0) ||
+        completes == COMPLETES_NOT || context_cancelled(c) ||
+        atomic_load_explicit(&s->nonblocking, memory_order_relaxed))
+        return false;
+    return completes == COMPLETES || make_completing(s);
+}
+
+/* The kernel has the caller's buffer until the operation is done, whatever happens meanwhile. */
+static ssize_t complete(weir_socket *s, struct context *c, struct loop_operation *op,
+                        _Atomic(struct task *) *place, uint64_t deadline_ns)
+{
+    struct loop *l = c->loop;
+    bool goes_on = true;
+
+    op->task = c->task;
+    op->fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
+    if (l->ops->start(l, op) < 0)
+        return -EAGAIN;
+    bool open = place_task(s, place, c->task);
+    while (open && goes_on && !op->done)
+        goes_on = task_park(l, deadline_ns) && !context_cancelled(c) && !socket_closed(s);
+    if (!op->done)
+        l->ops->cancel(l, op);
+    while (!op->done)
+        (void)task_park(l, NEVER);
+    displace_task(s, place);
+    return op->result == -ECANCELED || op->result == -EINTR ? -EAGAIN : op->result;
+}
+
+ssize_t wait_receive(weir_socket *s, void *buf, size_t len, uint64_t deadline_ns)
+{
+    struct loop_operation op = {.kind = LOOP_RECV, .buf = buf, .len = len};
+    struct context *c = context_current();
+
+    if (!may_complete(s, c, s->drained))
+        return -EAGAIN;
+    ssize_t n = complete(s, c, &op, &s->receiver, deadline_ns);
+    if (s->tcp)
+        s->drained = n > 0 && (size_t)n < len;
+    return n;
+}
+
+ssize_t wait_send(weir_socket *s, const void *buf, size_t len, uint64_t deadline_ns)
+{
+    struct loop_operation op = {.kind = LOOP_SEND, .out = buf, .len = len};
+    struct context *c = context_current();
+
+    return may_complete(s, c, false) ? complete(s, c, &op, &s->sender, deadline_ns) : -EAGAIN;
+}
+
 int wait_turn(weir_socket *s, struct turn *turn, uint64_t deadline_ns)
 {
+    struct interest nothing;
     int rc = 0;
 
+    nothing.count = 0;
     pthread_mutex_lock(&s->lock);
     while (rc == 0 && !turn->given) {
-        struct interest nothing = {.count = 0};
         rc = sleep_unlocked(s, &nothing, turn, deadline_ns);
-        rc = sleep_outcome(s, rc, deadline_ns);
+        rc = outcome(s, rc, deadline_ns);
     }
     pthread_mutex_unlock(&s->lock);
+    return turn->given && rc != WEIR_ECLOSED ? 0 : rc;
+}
+
+/* ---- other things to wait for -------------------------------------------------------------- */
+
+int wait_for_fd(int fd, short poll_events, uint64_t deadline_ns)
+{
+    struct interest in;
+    struct sleeper z;
+
+    in.fds[0] = (struct pollfd){.fd = fd, .events = poll_events};
+    in.count = 1;
+    sleeper_init(&z);
+    return slept(sleep_on(&z, &in, NULL, deadline_ns), deadline_ns);
+}
+
+void wait_moment(uint64_t ns)
+{
+    struct loop *l = context_current()->loop;
+    struct timespec moment = {.tv_nsec = (long)ns};
+
+    if (l)
+        (void)task_park(l, sys_now() + ns);
+    else
+        (void)sys_poll(NULL, 0, &moment);
+}
+
+int weir_sleep(int64_t timeout_ms)
+{
+    uint64_t deadline_ns, until_ns = clock_deadline(timeout_ms);
+    struct sleeper z;
+    int rc = wait_begin(&deadline_ns);
+
+    if (rc < 0)
+        return rc;
+    sleeper_init(&z);
+    do
+        rc = sleeper_sleep(&z, earlier(until_ns, deadline_ns));
+    while (rc > 0);
+    if (rc == 0 && deadline_ns < until_ns)
+        rc = WEIR_EDEADLINE;
     return rc;
 }
+
+int weir_yield(void)
+{
+    struct context *c = context_current();
+
+    if (c->loop)
+        task_yield(c->loop);
+    else
+        sys_yield();
+    return context_cancelled(c) ? -ECANCELED : wait_expired(c->deadline_ns);
+}
+
+/* ---- flags --------------------------------------------------------------------------------- */
 
 struct wait_flag {
     pthread_mutex_t lock;
@@ -162,7 +429,7 @@ void wait_flag_raise(struct wait_flag *f)
     pthread_mutex_lock(&f->lock);
     f->raised = true;
     if (f->sleeper)
-        sleeper_wake(&f->sleeper->waiter, WAKE_CHANGED);
+        sleeper_wake(f->sleeper);
     pthread_mutex_unlock(&f->lock);
 }
 
@@ -179,21 +446,18 @@ void wait_flag_free(struct wait_flag *f)
 
 int wait_for_flag(struct wait_flag *f, uint64_t deadline_ns)
 {
-    struct sleeper sleeper = {.wake_fd = context_wake_fd(context_current())};
-    struct interest nothing = {.count = 0};
+    struct sleeper z;
     int rc = 0;
 
+    sleeper_init(&z);
     pthread_mutex_lock(&f->lock);
     while (rc == 0 && !f->raised) {
-        f->sleeper = &sleeper;
+        f->sleeper = &z;
         pthread_mutex_unlock(&f->lock);
-        rc = sleep_on(&sleeper, &nothing, deadline_ns);
+        rc = slept(sleeper_sleep(&z, deadline_ns), deadline_ns);
         pthread_mutex_lock(&f->lock);
         f->sleeper = NULL;
-        rc = rc == 0 ? WEIR_EDEADLINE : rc < 0 ? rc : 0;
     }
-    if (sleeper.woken && sleeper.wake_fd >= 0)
-        sys_eventfd_drain(sleeper.wake_fd);
     if (f->raised)
         rc = 0;
     f->raised = false;

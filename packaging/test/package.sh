@@ -24,7 +24,8 @@ echo "pkg-config: $(flags --modversion)"
 cc -std=c17 $strict "$stranger/stranger.c" -o "$dir/c" $(flags --cflags --libs)
 c++ -std=c++17 $strict -x c++ "$stranger/stranger.c" -o "$dir/cc" $(flags --cflags --libs)
 cc -std=c17 $strict "$stranger/stranger.c" -o "$dir/static" $(flags --cflags) \
-    "$libdir/libweir.a" $(flags --static --libs-only-other) -lcares
+    "$libdir/libweir.a" $(flags --static --libs-only-other) \
+    $(flags --static --libs-only-l | sed "s/-lweir//")
 LD_LIBRARY_PATH=$libdir "$dir/c"
 LD_LIBRARY_PATH=$libdir "$dir/cc"
 "$dir/static"

@@ -10,7 +10,10 @@ static int descriptor(const weir_socket *s)
 static ssize_t plain_recv(weir_socket *s, void *buf, size_t len, unsigned *want)
 {
     (void)want;
-    return sys_recv(descriptor(s), buf, len, MSG_DONTWAIT);
+    ssize_t n = sys_recv(descriptor(s), buf, len, MSG_DONTWAIT);
+    if (s->tcp)
+        s->drained = n > 0 && (size_t)n < len;
+    return n;
 }
 
 static ssize_t plain_send(weir_socket *s, const void *buf, size_t len, unsigned *want)

@@ -195,16 +195,16 @@ SCENARIO(shield_holds_off_limits)
 static void look_at_limit(struct rig *rig, void *arg)
 {
     char byte;
-    EXPECT(weir_time_left(), -1);
     EXPECT(rig_recv(rig, arg, &byte, 1), 1);
+    EXPECT(weir_time_left(), -1);
 }
 
 SCENARIO(limit_is_of_one_thread)
 {
     weir_socket *a, *b;
     rig_pair(rig, &a, &b);
-    WEIR_WITHIN_MS(0);
     struct rig_thread *t = rig_go(rig, look_at_limit, a);
+    WEIR_WITHIN_MS(0);
     {
         WEIR_SHIELDED_MS(RIG_LONG_MS);
         EXPECT(rig_send(rig, b, "x", 1), 1);
@@ -266,9 +266,8 @@ struct trickler {
 static void trickle_on(struct rig *rig, void *arg)
 {
     struct trickler *trickler = arg;
-    (void)rig;
     while (!atomic_load(&trickler->stop)) {
-        rig_until_starter_sleeps();
+        rig_until_starter_sleeps(rig);
         send(trickler->fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
 }

@@ -1,5 +1,5 @@
-/* Runs the scenarios in one row: scenarios --mode MODE --transport TRANSPORT [--eintr] [--seed N]
- * [--only NAME]. */
+/* Runs the scenarios in one row: scenarios [--model MODEL] --mode MODE --transport TRANSPORT
+ * [--eintr] [--seed N] [--only NAME]. */
 #include "support/rig.h"
 #include "support/watch.h"
 
@@ -45,7 +45,7 @@ static bool wait_for(const struct rig *rig, pid_t pid, int *status)
     sigset_t ended;
     sigemptyset(&ended);
     sigaddset(&ended, SIGCHLD);
-    while (sigtimedwait(&ended, NULL, &patience) >= 0)
+    while (sigtimedwait(&ended, NULL, &patience) >= 0 || errno == EINTR)
         if (waitpid(pid, status, WNOHANG) == pid)
             return true;
     printf("# %s hangs:\n", rig->scenario->name);
@@ -87,6 +87,8 @@ static bool fits(const struct rig *rig, const struct scenario *scenario)
     unsigned has = rig->transport->has | NAMES;
     if (rig->mode->kind != MODE_NONBLOCKING)
         has |= WAITS;
+    if (rig->model->models)
+        has |= TASKS;
     return !(scenario->needs & ~has);
 }
 
@@ -98,6 +100,7 @@ static int run_row(const struct rig *row, const char *only)
         if ((only && strcmp(only, s->name) != 0) || !fits(row, s))
             continue;
         struct rig rig = {.scenario = s,
+                          .model = row->model,
                           .mode = row->mode,
                           .transport = row->transport,
                           .eintr = row->eintr,
@@ -109,6 +112,14 @@ static int run_row(const struct rig *row, const char *only)
     printf("%d passed, %d failed, %d skipped\n", counts[PASSED], counts[FAILED] + counts[HUNG],
            counts[SKIPPED]);
     return counts[FAILED] || counts[HUNG] || !number;
+}
+
+static const struct model *find_model(const char *name)
+{
+    const struct model *m = rig_models;
+    while (m->name && strcmp(m->name, name) != 0)
+        m++;
+    return m;
 }
 
 static const struct mode *find_mode(const char *name)
@@ -129,10 +140,15 @@ static const struct transport *find_transport(const char *name)
 
 static int usage(void)
 {
-    fputs("usage: scenarios --mode MODE --transport TRANSPORT [--eintr] [--seed N] [--only NAME]\n"
-          "       scenarios --list\n"
-          "modes:",
-          stderr);
+    fputs(
+        "usage: scenarios [--model MODEL] --mode MODE --transport TRANSPORT [--eintr] [--seed N]\n"
+        "                 [--only NAME]\n"
+        "       scenarios --list\n"
+        "models:",
+        stderr);
+    for (const struct model *m = rig_models; m->name; m++)
+        fprintf(stderr, " %s", m->name);
+    fputs("\nmodes:", stderr);
     for (const struct mode *m = rig_modes; m->name; m++)
         fprintf(stderr, " %s", m->name);
     fputs("\ntransports:", stderr);
@@ -164,9 +180,28 @@ static bool family_works(int family)
     return works;
 }
 
+/* Asked in a process of its own, which the rows do not inherit anything from. */
+static bool model_works(const struct model *model)
+{
+    int status = 0;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int rc = rig_try_model(model);
+        if (rc)
+            printf("skipped: %s does not work on this machine: %s\n", model->name,
+                   weir_strerror(rc));
+        fflush(stdout);
+        _exit(rc == -ENOSYS || rc == -EPERM);
+    }
+    waitpid(pid, &status, 0);
+    return !status;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
+        {"model", required_argument, NULL, 'w'},
         {"mode", required_argument, NULL, 'm'},
         {"transport", required_argument, NULL, 't'},
         {"eintr", no_argument, NULL, 'e'},
@@ -175,10 +210,14 @@ int main(int argc, char **argv)
         {"list", no_argument, NULL, 'l'},
         {NULL, 0, NULL, 0},
     };
-    struct rig row = {.mode = rig_modes, .transport = rig_transports, .seed = 1};
+    struct rig row = {
+        .model = rig_models, .mode = rig_modes, .transport = rig_transports, .seed = 1};
     const char *only = NULL;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
+        case 'w':
+            row.model = find_model(optarg);
+            break;
         case 'm':
             row.mode = find_mode(optarg);
             break;
@@ -200,11 +239,16 @@ int main(int argc, char **argv)
             return usage();
         }
     }
-    if (!row.mode->name || !row.transport->name || optind < argc)
+    if (!row.model->name || !row.mode->name || !row.transport->name || optind < argc)
         return usage();
+    unsetenv("WEIR_MODEL");
+    unsetenv("WEIR_LOOP");
+    unsetenv("WEIR_LOOPS");
     if (!family_works(row.transport->family)) {
         printf("skipped: %s does not work on this machine\n", row.transport->name);
         return 77;
     }
+    if (!model_works(row.model))
+        return 77;
     return run_row(&row, only);
 }

@@ -4,7 +4,6 @@
 #include "support/stub_dns.h"
 
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdio.h>
 
 /* ---- a resolver of the program's own -------------------------------------------------------- */
@@ -138,7 +137,7 @@ SCENARIO_FOR(name_to_bind_to, TCP | NAMES)
     EXPECT(weir_set_resolver(look_up, &book), 0);
     int rc;
     while (weir_in_progress(rc = weir_bind(s, "known.test", 0)))
-        sched_yield(); /* nothing but calling again is promised */
+        rig_give_way(); /* nothing but calling again is promised */
     EXPECT(rc, 0);
     weir_address local = rig_where(s), want;
     EXPECT(weir_address_from_host(loopback(rig), weir_address_port(&local), &want), 0);

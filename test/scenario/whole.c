@@ -60,9 +60,8 @@ struct trickle {
 static void trickle(struct rig *rig, void *arg)
 {
     const struct trickle *t = arg;
-    (void)rig;
     for (const char *at = t->text; *at; at++) {
-        rig_until_starter_sleeps();
+        rig_until_starter_sleeps(rig);
         CHECK(send(t->fd, at, 1, 0) == 1);
     }
 }

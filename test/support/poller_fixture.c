@@ -113,7 +113,7 @@ void pair_open(weir_socket *pair[2])
     assert_int_equal(weir_pair(pair, SOCK_STREAM | SOCK_NONBLOCK), 0);
 }
 
-void pair_close(weir_socket *pair[2])
+void conversation_close(weir_socket *pair[2])
 {
     weir_close(pair[0]);
     weir_close(pair[1]);

@@ -39,7 +39,7 @@ bool poller_fd_ready(const weir_poller *p);
 
 /* Two connected Unix stream sockets in non-blocking mode. */
 void pair_open(weir_socket *pair[2]);
-void pair_close(weir_socket *pair[2]);
+void conversation_close(weir_socket *pair[2]);
 
 /* One byte from here to there. */
 void send_byte(weir_socket *s);

@@ -13,6 +13,15 @@ const struct mode rig_modes[] = {
     {"nonblocking", MODE_NONBLOCKING}, {NULL, MODE_BLOCKING},
 };
 
+const struct model rig_models[] = {
+    {"plain", 0, 0},
+    {"threads", WEIR_THREADS, 0},
+    {"tasks-epoll", WEIR_TASKS, WEIR_LOOP_EPOLL},
+    {"tasks-io_uring", WEIR_TASKS, WEIR_LOOP_IO_URING},
+    {"tasks-poll", WEIR_TASKS, WEIR_LOOP_POLL},
+    {NULL, 0, 0},
+};
+
 static struct scenario *scenarios;
 static struct rig *current;
 
@@ -50,9 +59,9 @@ void rig_fail(const char *file, int line, const char *format, ...)
     if (atomic_flag_test_and_set(&failed))
         for (;;)
             pause(); /* another thread is reporting already and will end the process */
-    printf("# %s [%s %s%s, seed %lu] %s:%d: %s\n", current->scenario->name, current->mode->name,
-           current->transport->name, current->eintr ? " eintr" : "", current->seed, base_name(file),
-           line, text);
+    printf("# %s [%s %s %s%s, seed %lu] %s:%d: %s\n", current->scenario->name, current->model->name,
+           current->mode->name, current->transport->name, current->eintr ? " eintr" : "",
+           current->seed, base_name(file), line, text);
     fflush(stdout);
     _exit(1);
 }
@@ -98,24 +107,22 @@ void rig_skip(const char *reason)
 
 /* ---- operations to their end ---------------------------------------------------------------- */
 
-static void wait_with_poller(weir_socket *s, unsigned events)
+static int wait_with_poller(weir_socket *s, unsigned events)
 {
     weir_poller *p = NULL;
     weir_event event;
     EXPECT(weir_poller_open(&p), 0);
     EXPECT(weir_poller_add(p, s, events, s), 0);
     int n = weir_poller_wait(p, &event, 1, -1);
-    CHECK(n >= 0 || n == WEIR_EDEADLINE);
+    CHECK(n >= 0 || n == WEIR_EDEADLINE || n == -ECANCELED);
     CHECK(n <= 0 || (event.socket == s && event.data == s && event.events));
     EXPECT(weir_poller_close(p), 0);
+    return n;
 }
 
 int rig_wait(struct rig *rig, weir_socket *s, unsigned events)
 {
-    if (rig_random(rig) % 2)
-        return weir_wait(s, events);
-    wait_with_poller(s, events);
-    return 0;
+    return rig_random(rig) % 2 ? weir_wait(s, events) : wait_with_poller(s, events);
 }
 
 struct attempt rig_begin(struct rig *rig, weir_socket *s, unsigned events, bool brief)
@@ -142,11 +149,10 @@ static void attempt_end(const struct attempt *a)
 bool rig_again(struct attempt *a, ssize_t *rc)
 {
     if (a->rig->mode->kind == MODE_NONBLOCKING && weir_in_progress(*rc)) {
-        if (!a->brief || weir_time_left() > 0) {
-            rig_wait(a->rig, a->s, a->events);
+        bool in_time = !a->brief || weir_time_left() > 0;
+        if (in_time && rig_wait(a->rig, a->s, a->events) != -ECANCELED)
             return true;
-        }
-        *rc = WEIR_EDEADLINE;
+        *rc = in_time ? -ECANCELED : WEIR_EDEADLINE;
     }
     attempt_end(a);
     return false;
@@ -267,11 +273,9 @@ static void nothing(struct rig *rig, void *arg)
     (void)arg;
 }
 
-/* A thread's first wait makes descriptors that it keeps; the first thread makes ThreadSanitizer
- * start one of its own. */
-static void warm_up(struct rig *rig)
+/* A thread's first wait makes descriptors that it keeps. */
+static void wait_once(void)
 {
-    rig_join(rig_go(rig, nothing, NULL));
     weir_socket *pair[2];
     char byte;
     EXPECT(weir_pair(pair, SOCK_STREAM), 0);
@@ -279,6 +283,13 @@ static void warm_up(struct rig *rig)
     EXPECT(weir_recv(pair[0], &byte, 1), WEIR_EDEADLINE);
     EXPECT(weir_close(pair[0]), 0);
     EXPECT(weir_close(pair[1]), 0);
+}
+
+/* The first thread makes ThreadSanitizer start one of its own. */
+static void warm_up(struct rig *rig)
+{
+    rig_join(rig_go(rig, nothing, NULL));
+    wait_once();
 }
 
 static void close_all(struct rig *rig)
@@ -307,6 +318,39 @@ static void check_leftovers(struct rig *rig)
         sched_yield();
 }
 
+static int run_body(void *arg)
+{
+    struct rig *rig = arg;
+    rig->inside = rig->model->models != 0;
+    if (rig->eintr)
+        watch_storm_start();
+    if (rig->inside)
+        wait_once();
+    rig->scenario->run(rig);
+    close_all(rig);
+    EXPECT(weir_time_left(), -1);
+    watch_storm_stop();
+    return 0;
+}
+
+static int nothing_at_all(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static const weir_run_options *run_options(const struct model *model)
+{
+    static weir_run_options options;
+    options = *WEIR_RUN_OPTIONS(.models = (unsigned)model->models, .loop = model->loop);
+    return &options;
+}
+
+int rig_try_model(const struct model *model)
+{
+    return model->models ? weir_run(nothing_at_all, NULL, run_options(model), NULL) : 0;
+}
+
 void rig_run(struct rig *rig)
 {
     current = rig;
@@ -319,10 +363,10 @@ void rig_run(struct rig *rig)
     warm_up(rig);
     watch_fds(&rig->estate->before);
     rig->estate->threads_before = watch_threads();
-    rig->scenario->run(rig);
-    close_all(rig);
-    EXPECT(weir_time_left(), -1);
+    if (rig->model->models)
+        EXPECT(weir_run(run_body, rig, run_options(rig->model), NULL), 0);
+    else
+        run_body(rig);
     check_leftovers(rig);
-    watch_storm_stop();
     free(rig->estate);
 }

@@ -1,9 +1,10 @@
 /* The rig: all that a scenario sees of the row it runs in.
  *
- * A row is a mode (how calls wait) and a transport (what carries the bytes), perhaps under a storm
- * of signals. A scenario asks the rig for sockets and lets it do each operation "to its end"; what
- * that takes in this row is the rig's business. Each scenario runs in a process of its own, which
- * must end with the descriptors and threads that it began with. */
+ * A row is a model (what runs at the same time: threads, or tasks of some kind), a mode (how calls
+ * wait) and a transport (what carries the bytes), perhaps under a storm of signals. A scenario asks
+ * the rig for sockets and lets it do each operation "to its end"; what that takes in this row is
+ * the rig's business. Each scenario runs in a process of its own, which must end with the
+ * descriptors and threads that it began with. */
 #ifndef RIG_H
 #define RIG_H
 
@@ -31,6 +32,7 @@ enum need {
     OWN = 1 << 9,    /* brings its own sockets, so that a single transport is enough */
     WAITS = 1 << 10, /* calls wait, one way or another */
     NAMES = 1 << 11, /* may start the resolver, which keeps its thread and descriptors */
+    TASKS = 1 << 12, /* what runs at the same time are tasks: they inherit, and can be cancelled */
 };
 
 struct rig;
@@ -62,6 +64,12 @@ struct mode {
     enum mode_kind kind;
 };
 
+struct model {
+    const char *name;
+    int models; /* as weir_run takes them; 0: outside of it, threads of our own */
+    int loop;
+};
+
 struct transport {
     const char *name;
     int family, type;
@@ -69,13 +77,16 @@ struct transport {
     bool abstract;
 };
 
-extern const struct mode rig_modes[];           /* ended by a NULL name */
-extern const struct transport rig_transports[]; /* the same */
+extern const struct model rig_models[]; /* ended by a NULL name */
+extern const struct mode rig_modes[];   /* the same */
+extern const struct transport rig_transports[];
 
 struct rig {
     const struct scenario *scenario;
+    const struct model *model;
     const struct mode *mode;
     const struct transport *transport;
+    bool inside; /* weir_run */
     bool eintr;
     unsigned long seed;
     _Atomic uint64_t drawn;
@@ -218,6 +229,7 @@ void rig_raw_reset(struct rig *rig, weir_socket *s, int fd);
 
 /* ---- at the same time ----------------------------------------------------------------------- */
 
+/* A thread, or a task. */
 struct rig_thread;
 typedef void rig_function(struct rig *rig, void *arg);
 
@@ -227,8 +239,12 @@ struct rig_thread *rig_when_asleep(struct rig *rig, rig_function *fn, void *arg)
 void rig_join(struct rig_thread *t);
 /* Returns when the thread sleeps, or has ended. */
 void rig_until_asleep(struct rig_thread *t);
-/* Returns when the thread that started the calling one sleeps. */
-void rig_until_starter_sleeps(void);
+/* Returns when the one that started the caller sleeps. */
+void rig_until_starter_sleeps(struct rig *rig);
+/* Lets the others go first. */
+void rig_give_way(void);
+/* Cancels it. For scenarios that need TASKS. */
+void rig_cancel(struct rig_thread *t);
 
 /* Runs `fn` in a child process, which has its own copy of everything; checks that it succeeds. */
 pid_t rig_fork(struct rig *rig, rig_function *fn, void *arg);
@@ -248,6 +264,8 @@ int rig_count_fds(void);
 /* ---- for the program alone ------------------------------------------------------------------ */
 
 const struct scenario *rig_scenarios(void);
+/* 0, or why the model does not work here. */
+int rig_try_model(const struct model *model);
 void rig_run(struct rig *rig);
 
 #endif

@@ -9,9 +9,10 @@
 
 #define ESTATE_MAX 8192
 
-/* What a scenario has open. */
+/* What a scenario has open, and who runs in it. */
 struct estate {
     pthread_mutex_t lock;
+    struct rig_thread *threads;
     weir_socket *sockets[ESTATE_MAX];
     int fds[ESTATE_MAX]; /* -1 for none */
     int exhausted[WATCH_FDS], exhausted_count;

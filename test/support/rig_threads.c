@@ -1,4 +1,7 @@
+#include "support/asleep.h"
 #include "support/rig_private.h"
+
+#include "context.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -6,32 +9,77 @@
 #include <sys/wait.h>
 
 struct rig_thread {
+    struct rig_thread *next; /* (estate) */
     struct rig *rig;
     rig_function *fn;
     void *arg;
-    pthread_t thread;
-    pid_t starter;
+    const struct context *context; /* by which it finds itself (estate) */
+    struct somebody self, starter;
     bool when_asleep;
-    atomic_int tid;      /* 0 until it runs */
     atomic_bool started; /* the starter is out of pthread_create(3), where it might have slept */
+    pthread_t thread;
+    weir_group *group; /* of a task, which has it to itself; NULL for a thread */
 };
 
-static __thread pid_t starter;
+static void enlist(struct rig_thread *t)
+{
+    struct estate *e = t->rig->estate;
+    pthread_mutex_lock(&e->lock);
+    t->context = context_current();
+    t->next = e->threads;
+    e->threads = t;
+    pthread_mutex_unlock(&e->lock);
+}
+
+static void delist(struct rig_thread *t)
+{
+    struct estate *e = t->rig->estate;
+    pthread_mutex_lock(&e->lock);
+    struct rig_thread **at = &e->threads;
+    while (*at != t)
+        at = &(*at)->next;
+    *at = t->next;
+    pthread_mutex_unlock(&e->lock);
+}
+
+static const struct rig_thread *calling_thread(struct rig *rig)
+{
+    pthread_mutex_lock(&rig->estate->lock);
+    const struct rig_thread *t = rig->estate->threads;
+    while (t && t->context != context_current())
+        t = t->next;
+    pthread_mutex_unlock(&rig->estate->lock);
+    CHECK(t != NULL);
+    return t;
+}
+
+static void run_thread(struct rig_thread *t)
+{
+    somebody_is_me(&t->self);
+    enlist(t);
+    if (t->rig->eintr && !atomic_load(&t->self.task))
+        watch_storm_start();
+    while (!atomic_load(&t->started))
+        give_way();
+    if (t->when_asleep)
+        somebody_until_asleep(&t->starter);
+    t->fn(t->rig, t->arg);
+    if (!atomic_load(&t->self.task))
+        watch_storm_stop();
+    delist(t);
+    somebody_ends(&t->self);
+}
 
 static void *thread_main(void *arg)
 {
-    struct rig_thread *t = arg;
-    atomic_store(&t->tid, gettid());
-    starter = t->starter;
-    if (t->rig->eintr)
-        watch_storm_start();
-    while (!atomic_load(&t->started))
-        sched_yield();
-    if (t->when_asleep)
-        watch_until_asleep(starter);
-    t->fn(t->rig, t->arg);
-    watch_storm_stop();
+    run_thread(arg);
     return NULL;
+}
+
+static int task_main(void *arg)
+{
+    run_thread(arg);
+    return 0;
 }
 
 static struct rig_thread *start(struct rig *rig, rig_function *fn, void *arg, bool when_asleep)
@@ -41,9 +89,14 @@ static struct rig_thread *start(struct rig *rig, rig_function *fn, void *arg, bo
     t->rig = rig;
     t->fn = fn;
     t->arg = arg;
-    t->starter = gettid();
     t->when_asleep = when_asleep;
-    CHECK(!pthread_create(&t->thread, NULL, thread_main, t));
+    somebody_is_me(&t->starter);
+    if (rig->inside) {
+        EXPECT(weir_group_open(&t->group, NULL), 0);
+        EXPECT(weir_go(t->group, task_main, t), 0);
+    } else {
+        CHECK(!pthread_create(&t->thread, NULL, thread_main, t));
+    }
     atomic_store(&t->started, true);
     return t;
 }
@@ -60,31 +113,47 @@ struct rig_thread *rig_when_asleep(struct rig *rig, rig_function *fn, void *arg)
 
 void rig_join(struct rig_thread *t)
 {
-    CHECK(!pthread_join(t->thread, NULL));
+    if (t->group) {
+        WEIR_SHIELDED_MS(INT64_MAX);
+        EXPECT(weir_group_wait(t->group, NULL), 0);
+        EXPECT(weir_group_close(t->group), 0);
+    } else {
+        CHECK(!pthread_join(t->thread, NULL));
+    }
     free(t);
 }
 
 void rig_until_asleep(struct rig_thread *t)
 {
-    int tid;
-    while (!(tid = atomic_load(&t->tid)))
-        sched_yield();
-    watch_until_asleep(tid);
+    somebody_until_asleep(&t->self);
 }
 
-void rig_until_starter_sleeps(void)
+void rig_until_starter_sleeps(struct rig *rig)
 {
-    watch_until_asleep(starter);
+    somebody_until_asleep(&calling_thread(rig)->starter);
 }
 
+void rig_give_way(void)
+{
+    give_way();
+}
+
+void rig_cancel(struct rig_thread *t)
+{
+    CHECK(t->rig->scenario->needs & TASKS);
+    EXPECT(weir_group_cancel(t->group), 0);
+}
+
+/* Whoever forks is alone in the child, a task too. */
 pid_t rig_fork(struct rig *rig, rig_function *fn, void *arg)
 {
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid > 0)
         return pid;
+    rig->inside = false;
     if (rig->eintr)
-        watch_storm_start();
+        watch_storm_restart();
     fn(rig, arg);
     /* Ends without anybody looking for leaks: what the child inherited is not its own to free. */
     execl("/bin/true", "true", (char *)NULL);

@@ -122,6 +122,12 @@ void watch_storm_start(void)
     struct sigaction action = {.sa_handler = on_storm};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1};
     struct itimerspec every = {.it_value.tv_nsec = 1000000, .it_interval.tv_nsec = 1000000};
+    sigset_t signals;
+    if (storming)
+        return;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR1);
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
     event.sigev_notify_thread_id = gettid();
     storming = !sigaction(SIGUSR1, &action, NULL) &&
                !timer_create(CLOCK_MONOTONIC, &event, &storm) &&
@@ -133,6 +139,12 @@ void watch_storm_stop(void)
     if (storming)
         timer_delete(storm);
     storming = false;
+}
+
+void watch_storm_restart(void)
+{
+    storming = false;
+    watch_storm_start();
 }
 
 void watch_print_threads(pid_t pid)

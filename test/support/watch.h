@@ -28,6 +28,8 @@ int watch_new_fd(const struct open_fds *before, bool resolver, char *what, size_
  * restarts nothing. */
 void watch_storm_start(void);
 void watch_storm_stop(void);
+/* In a child after fork(2), which inherits no timers. */
+void watch_storm_restart(void);
 
 /* Prints what each thread of a process is doing. */
 void watch_print_threads(pid_t pid);

@@ -6,23 +6,33 @@ set -euo pipefail
 source "${WEIR_SOURCE:?}/test/support/cli.bash"
 
 expect 0 "$weir" compare --connections 10 --seconds 0.5
-for text in "blocking" "non-blocking" "requests per second" "CPU time per request" \
-    "latency, median" "latency, 99th percentile" "memory per connection" "Advice: "; do
+for text in "blocking" "non-blocking" "tasks" "a thread each" "one poller" "requests per second" \
+    "CPU time per request" "latency, median" "latency, 99th percentile" "memory per connection" \
+    "Tasks run on " "Advice: write it in a straight line"; do
     says "$out" "$text"
 done
 [ -z "$err" ] || fail "progress where there is no terminal: $err"
 
+# It measures every model, whatever the environment chooses for others; the loop it leaves to it.
+expect 0 env WEIR_MODEL=threads WEIR_LOOPS=7 WEIR_LOOP=poll \
+    "$weir" compare --connections 2 --seconds 0.5
+says "$out" "on poll"
+says "$out" "Tasks run on poll: asked for."
+expect 1 env WEIR_LOOP=hoop "$weir" compare --connections 2
+says "$err" 'WEIR_LOOP is "hoop"'
+
 # To a server of one's own, over each stream transport; and large messages.
-for target in tcp://127.0.0.1:0 "unix:@weir compare $$"; do
-    serve "$target"
-    expect 0 "$weir" compare --to "$address" --connections 3 --size 65536 --seconds 0.5 --json
+check_report() {
     python3 -m json.tool "$dir/out" >/dev/null || fail "not JSON: $out"
-    python3 - "$dir/out" "$address" <<'END' || fail "JSON: $out"
+    python3 - "$dir/out" "$@" <<'END' || fail "JSON: $out"
 import json, sys
 report = json.load(open(sys.argv[1]))
 assert report["to"] == sys.argv[2] and not report["own_server"]
 assert (report["connections"], report["size_bytes"], report["seconds"]) == (3, 65536, 0.5)
-assert [m["name"] for m in report["models"]] == ["blocking", "nonblocking"]
+assert [(m["name"], m["loop"]) for m in report["models"][:2]] == \
+    [("blocking", ""), ("nonblocking", "")]
+assert [m["name"] for m in report["models"][2:]] == sys.argv[3:]
+assert all(m["loop"] for m in report["models"][2:])
 for model in report["models"]:
     assert len(model["rounds"]) == 5
     for sample in [model] + model["rounds"]:
@@ -31,7 +41,22 @@ for model in report["models"]:
         assert sample["memory_bytes_per_connection"] >= 0
 assert report["advice"]
 END
+}
+for target in tcp://127.0.0.1:0 "unix:@weir compare $$"; do
+    serve "$target"
+    expect 0 "$weir" compare --to "$address" --connections 3 --size 65536 --seconds 0.5 --json
+    check_report "$address" tasks
 done
+
+# Each loop that works here; which one does not, and why, is said.
+expect 0 "$weir" compare --loops --to "$address" --connections 3 --size 65536 --seconds 0.5 --json
+loops=()
+for loop in epoll io_uring poll; do
+    case $err in *"weir: compare: $loop is left out: "*) ;; *) loops+=("tasks-$loop") ;; esac
+done
+says "${loops[*]}" tasks-epoll
+says "${loops[*]}" tasks-poll
+check_report "$address" "${loops[@]}"
 
 # More connections than are taken at a time, all open at once.
 expect 0 "$weir" compare --connections 400 --size 1 --seconds 0.5

@@ -53,13 +53,26 @@ done
 for pid in "${pids[@]}"; do
     wait "$pid" || fail "one of twenty got other bytes"
 done
-stops TERM
+
+# Stopped, it ends the conversations that are going on, and does not wait for ever for those who do
+# not end their side.
+for ends in yes no; do
+    [ $ends = yes ] || serve tcp://127.0.0.1:0
+    exec {peer}<>"/dev/tcp/127.0.0.1/${address##*:}"
+    echo "still here" >&"$peer"
+    read -r -t 30 line <&"$peer" || fail "no answer"
+    kill "$server"
+    if read -r -t 30 line <&"$peer"; then fail "after SIGTERM: $line"; fi
+    [ $ends = no ] || exec {peer}>&-
+    wait "$server" || fail "status $? after SIGTERM"
+done
 
 # Out of descriptors it says so once, and whoever waits is served when others have gone.
-mkfifo "$dir/address"
-(ulimit -n 16 && exec "$weir" echo tcp://127.0.0.1:0) >"$dir/address" 2>"$dir/full" &
+mkfifo "$dir/address" "$dir/full"
+(ulimit -n 16 && WEIR_LOOPS=1 exec "$weir" echo tcp://127.0.0.1:0) 2>"$dir/full" >"$dir/address" &
 server=$!
 jobs_started+=("$server")
+exec {server_says}<"$dir/full"
 read -r -t 30 address <"$dir/address"
 peers=()
 for i in $(seq 20); do
@@ -67,13 +80,16 @@ for i in $(seq 20); do
     peers+=("$peer")
 done
 echo "last in the queue" >&"$peer"
+read -r -t 30 line <&"$server_says" || fail "out of descriptors it says nothing"
+says "$line" "too many open files"
 for i in $(seq 0 18); do
     eval "exec ${peers[i]}>&-"
 done
 read -r -t 30 line <&"$peer" || fail "whoever waited for a descriptor was forgotten"
 [ "$line" = "last in the queue" ] || fail "out of descriptors: $line"
-[ "$(grep -c "too many open files" "$dir/full")" = 1 ] || fail "it said: $(cat "$dir/full")"
 stops TERM
+line=$(cat <&"$server_says")
+[ -z "$line" ] || fail "it also said: $line"
 
 serve 'tcp://[::1]:0' 2>/dev/null && { echoes; stops INT; }
 

@@ -26,7 +26,7 @@ static void a_socket_is_reported_for_as_long_as_it_is_ready(void **state)
         expect_one(f, pair[0], WEIR_READABLE, pair);
     recv_byte(pair[0]);
     expect_nothing(f);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 static void only_what_was_asked_for_is_reported(void **state)
@@ -42,7 +42,7 @@ static void only_what_was_asked_for_is_reported(void **state)
     expect_one(f, pair[0], BOTH, pair);
     assert_int_equal(weir_poller_modify(f->p, pair[0], WEIR_READABLE, f), 0);
     expect_one(f, pair[0], WEIR_READABLE, f);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 /* A hang-up, which epoll reports to everybody who is in the set, must not make a wait for nothing
@@ -96,7 +96,7 @@ static void an_abort_is_reported_until_the_socket_is_removed(void **state)
     /* One that was aborted before may be watched as well. */
     assert_int_equal(weir_poller_add(f->p, pair[0], BOTH, NULL), 0);
     expect_one(f, pair[0], BOTH, NULL);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 static void a_socket_in_blocking_mode_may_be_watched(void **state)
@@ -110,7 +110,7 @@ static void a_socket_in_blocking_mode_may_be_watched(void **state)
     send_byte(pair[1]);
     expect_one(f, pair[0], WEIR_READABLE, NULL);
     assert_int_equal(weir_get_blocking(pair[0]), 1);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 /* ---- kinds of descriptors -------------------------------------------------------------------- */
@@ -250,7 +250,7 @@ static void what_a_layer_holds_back_is_reported(void **state)
     assert_int_equal(weir_poller_modify(f->p, pair[0], WEIR_READABLE, NULL), 0);
     expect_nothing(f);
     assert_false(poller_fd_ready(f->p));
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 /* Nobody wakes the poller when the last of them is given out: it looks by itself. */
@@ -269,7 +269,7 @@ static void what_a_layer_has_given_out_is_not_reported(void **state)
     held_back = 0;
     expect_nothing(f);
     assert_false(poller_fd_ready(f->p));
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 static void a_listener_is_readable_when_somebody_has_come(void **state)
@@ -320,7 +320,7 @@ static void wrong_use_is_refused(void **state)
     assert_int_equal(weir_poller_wait(p, f->events, -1, 0), -EINVAL);
     assert_int_equal(weir_poller_wake(NULL), -EINVAL);
     assert_int_equal(weir_poller_fd(NULL), -EINVAL);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 static void a_socket_that_is_removed_is_not_reported_again(void **state)
@@ -336,7 +336,7 @@ static void a_socket_that_is_removed_is_not_reported_again(void **state)
     assert_int_equal(wait_once(f), 2);
     assert_int_equal(weir_poller_remove(f->p, f->events[1].socket), 0);
     expect_one(f, f->events[0].socket, WEIR_READABLE, NULL);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 /* A look-up or a call in another thread may hold the socket a moment longer than its owner. Whoever
@@ -389,7 +389,7 @@ static void a_number_that_is_used_again_brings_no_old_event(void **state)
     expect_nothing(f);
     send_byte(new[1]);
     expect_one(f, new[0], WEIR_READABLE, new);
-    pair_close(new);
+    conversation_close(new);
     weir_close(old[1]);
 }
 
@@ -424,7 +424,7 @@ static void several_pollers_may_watch_a_socket(void **state)
     assert_int_equal(weir_poller_remove(f->p, pair[0]), 0);
     expect_nothing(f);
     expect_one(other, pair[0], BOTH, other);
-    pair_close(pair);
+    conversation_close(pair);
     expect_nothing(other);
     assert_int_equal(poller_fixture_close((void **)&other), 0);
 }
@@ -443,7 +443,7 @@ static void closing_a_poller_leaves_its_sockets_as_they_are(void **state)
     assert_int_equal(weir_poller_open(&f->p), 0);
     assert_int_equal(weir_poller_add(f->p, pair[0], WEIR_WRITABLE, NULL), 0);
     expect_one(f, pair[0], WEIR_WRITABLE, NULL);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 /* ---- many ------------------------------------------------------------------------------------ */
@@ -483,7 +483,7 @@ static void all_of_many_ready_sockets_get_their_turn(void **state)
             assert_int_equal((*(unsigned char *)f->events[i].data)++, 0);
     }
     for (int i = 0; i < PAIRS; i++)
-        pair_close(sockets[i]);
+        conversation_close(sockets[i]);
     expect_nothing(f);
 }
 
@@ -527,7 +527,7 @@ static void all_that_is_ready_is_reported_if_there_is_room(void **state)
     assert_int_equal(weir_poller_add(f->p, pair[1], WEIR_WRITABLE, NULL), 0);
     for (int i = 0; i < 3; i++)
         assert_int_equal(wait_once(f), 3);
-    pair_close(pair);
+    conversation_close(pair);
     weir_close(file);
 }
 

@@ -143,8 +143,8 @@ static void a_child_cannot_disturb_its_parent(void **state)
     expect_one(f, in.pair[0], WEIR_READABLE, f);
     child_end(&child);
     expect_one(f, in.pair[0], WEIR_READABLE, f);
-    pair_close(in.pair);
-    pair_close(in.other);
+    conversation_close(in.pair);
+    conversation_close(in.other);
 }
 
 static int do_nothing(void *arg)

@@ -97,7 +97,7 @@ static void what_is_added_during_a_wait_is_reported(void **state)
     assert_int_equal(weir_poller_modify(f->p, pair[0], WEIR_WRITABLE, pair), 0);
     assert_int_equal(wait_end(&w), 1);
     assert_ptr_equal(f->events[0].data, pair);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 static void an_abort_is_reported_during_a_wait(void **state)
@@ -113,7 +113,7 @@ static void an_abort_is_reported_during_a_wait(void **state)
     assert_int_equal(wait_end(&w), 1);
     assert_ptr_equal(f->events[0].socket, pair[0]);
     assert_int_equal(f->events[0].events, WEIR_READABLE);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 static void a_close_during_a_wait_removes(void **state)
@@ -168,7 +168,7 @@ static void a_long_wait_does_not_hoard_memory(void **state)
     assert_in_range(kept, 0, 100);
     assert_int_equal(weir_poller_wake(f->p), 0);
     assert_int_equal(wait_end(&w), 0);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 /* A socket that is removed between the moment at which the kernel has handed out its event and the
@@ -192,7 +192,7 @@ static void an_event_that_comes_too_late_is_dropped(void **state)
     watch_until_asleep(w.tid);
     assert_int_equal(weir_poller_wake(f->p), 0);
     assert_int_equal(wait_end(&w), 0);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 /* ---- the last reference ---------------------------------------------------------------------- */
@@ -273,7 +273,7 @@ static void a_poller_outlives_a_socket_that_is_about_to_go(void **state)
 
 /* One for each socket that is ever watched, so that an event which comes late is not taken for that
  * of another. */
-struct slot {
+struct place {
     sem_t seen;
     atomic_bool told;
 };
@@ -283,10 +283,10 @@ struct owner {
     weir_address where;
     pthread_t thread;
     atomic_int *running;
-    struct slot slots[ROUNDS];
+    struct place slots[ROUNDS];
 };
 
-static void slot_await(struct slot *slot)
+static void slot_await(struct place *slot)
 {
     while (sem_wait(&slot->seen))
         continue;
@@ -322,7 +322,7 @@ static void serve(weir_poller *p, atomic_int *running)
         int n = weir_poller_wait(p, events, 4, -1);
         CHECK(n >= 0);
         for (int i = 0; i < n; i++) {
-            struct slot *slot = events[i].data;
+            struct place *slot = events[i].data;
             if (!atomic_exchange(&slot->told, true))
                 sem_post(&slot->seen);
         }

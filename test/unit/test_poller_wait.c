@@ -42,7 +42,7 @@ static void a_limit_ends_waits_that_would_find_something(void **state)
     WEIR_WITHIN_MS(0);
     assert_int_equal(wait_once(f), WEIR_EDEADLINE);
     assert_int_equal(weir_poller_wait(f->p, f->events, EVENTS, 0), 1);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 static void a_signal_does_not_end_a_wait(void **state)
@@ -57,7 +57,7 @@ static void a_signal_does_not_end_a_wait(void **state)
     assert_int_equal(weir_poller_remove(f->p, pair[0]), 0);
     faults_start(SYS_EPOLL_WAIT, -EINTR, 3);
     assert_int_equal(weir_poller_wait(f->p, f->events, EVENTS, 5), 0);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 static void a_wake_ends_the_next_wait_once(void **state)
@@ -84,7 +84,7 @@ static void a_wake_does_not_hide_events(void **state)
     expect_one(f, pair[0], WEIR_WRITABLE, NULL);
     assert_int_equal(weir_poller_remove(f->p, pair[0]), 0);
     assert_false(poller_fd_ready(f->p));
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 /* Reported, a wait makes one system call. */
@@ -102,7 +102,7 @@ static void a_wait_that_finds_something_is_one_call(void **state)
     for (int call = 0; call < SYS_CALLS; call++)
         if (call != SYS_EPOLL_WAIT)
             assert_int_equal(faults_calls(call), 0);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 static void the_descriptor_shows_data(void **state)
@@ -121,7 +121,7 @@ static void the_descriptor_shows_data(void **state)
     recv_byte(pair[0]);
     assert_false(poller_fd_ready(f->p));
     assert_int_equal(weir_poller_fd(f->p), fd);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 /* ---- failures -------------------------------------------------------------------------------- */
@@ -157,7 +157,7 @@ static void a_socket_that_cannot_be_added_is_not_watched(void **state)
     faults_start(SYS_ALLOC, -ENOMEM, 1);
     assert_int_equal(weir_poller_add(f->p, pair[0], WEIR_WRITABLE, NULL), -ENOMEM);
     sys_faults = NULL;
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 static void a_change_that_fails_changes_nothing(void **state)
@@ -174,7 +174,7 @@ static void a_change_that_fails_changes_nothing(void **state)
     expect_one(f, pair[0], WEIR_READABLE, f);
     assert_int_equal(weir_poller_modify(f->p, pair[0], BOTH, pair), 0);
     expect_one(f, pair[0], BOTH, pair);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 /* Without memory for all the room that there is in `events`, a wait takes fewer at a time. */
@@ -188,7 +188,7 @@ static void a_wait_needs_no_memory(void **state)
     assert_int_equal(weir_poller_add(f->p, pair[0], WEIR_WRITABLE, NULL), 0);
     faults_start(SYS_ALLOC, -ENOMEM, 1000);
     assert_int_equal(weir_poller_wait(f->p, events, 200, -1), 1);
-    pair_close(pair);
+    conversation_close(pair);
 }
 
 int main(void)

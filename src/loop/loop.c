@@ -1,0 +1,256 @@
+#include "loop.h"
+
+#include "../clock.h"
+#include "../sys.h"
+
+#include <string.h>
+
+_Thread_local struct loop *loop_here;
+
+static atomic_uint last_id;
+
+const struct loop_ops *loop_find(int kind)
+{
+    switch (kind) {
+    case WEIR_LOOP_EPOLL:
+        return &loop_epoll;
+    case WEIR_LOOP_POLL:
+        return &loop_poll;
+#if WEIR_HAVE_IO_URING
+    case WEIR_LOOP_IO_URING:
+        return &loop_io_uring;
+#endif
+    default:
+        return NULL;
+    }
+}
+
+int loop_open(struct loop **ret, const struct loop_ops *ops, struct run *run, const char **ret_step)
+{
+    struct loop *l = sys_alloc(sizeof *l);
+
+    *ret_step = "memory";
+    if (!l)
+        return -ENOMEM;
+    l->ops = ops;
+    l->run = run;
+    l->id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
+    l->ready_end = &l->ready;
+    l->stacks.arena = &run->stacks;
+    int rc = ops->open(l, ret_step);
+    if (rc < 0) {
+        free(l);
+        return rc;
+    }
+    *ret = l;
+    return 0;
+}
+
+void loop_close(struct loop *l)
+{
+    if (!l)
+        return;
+    l->ops->close(l);
+    stack_cache_fini(&l->stacks);
+    heap_fini(&l->timers);
+    free(l->slots);
+    free(l);
+}
+
+static uint64_t next_time(struct loop *l)
+{
+    const struct timer *first = heap_first(&l->timers);
+
+    if (l->ready || l->yielded)
+        return 0;
+    return first ? first->at_ns : NEVER;
+}
+
+/* Whoever posts to the inbox after the look at it sees `asleep` and ends the turn. */
+static int sleep_turn(struct loop *l)
+{
+    uint64_t until_ns = next_time(l);
+
+    if (until_ns != 0) {
+        atomic_store(&l->asleep, true);
+        if (atomic_load(&l->inbox))
+            until_ns = 0;
+    }
+    int rc = l->ops->turn(l, until_ns);
+    atomic_store_explicit(&l->asleep, false, memory_order_relaxed);
+    return rc;
+}
+
+void loop_run(struct loop *l, bool (*done)(struct loop *l))
+{
+    static const struct timespec moment = {.tv_nsec = NS_PER_MS};
+
+    fiber_adopt(&l->fiber);
+    loop_here = l;
+    task_take_inbox(l);
+    for (;;) {
+        task_run_ready(l);
+        if (done(l))
+            break;
+        /* Nothing can be done about a turn that fails but not to spin. */
+        if (sleep_turn(l) < 0)
+            (void)sys_poll(NULL, 0, &moment);
+        task_take_inbox(l);
+        task_run_timers(l);
+        task_take_yielded(l);
+    }
+    loop_here = NULL;
+    fiber_disown(&l->fiber);
+}
+
+/* ---- slots --------------------------------------------------------------------------------- */
+
+static int make_room(struct loop *l, int fd)
+{
+    int count = l->slot_count ? l->slot_count : 64;
+
+    while (count <= fd)
+        count *= 2;
+    struct slot *slots = sys_alloc((size_t)count * sizeof *slots);
+    if (!slots)
+        return -ENOMEM;
+    if (l->slots)
+        memcpy(slots, l->slots, (size_t)l->slot_count * sizeof *slots);
+    free(l->slots);
+    l->slots = slots;
+    l->slot_count = count;
+    return 0;
+}
+
+/* Others may be waiting for what the number stood for before, or, without a home, still stands
+ * for: they stay, and are watched for along with what is new. */
+static short renew(struct loop *l, struct slot *slot, struct home *home)
+{
+    short events = 0;
+
+    slot->generation = ++l->generation;
+    if (slot->generation == 0)
+        slot->generation = ++l->generation;
+    slot->watched = slot->ready = 0;
+    slot->ended = false;
+    if (home)
+        atomic_store_explicit(&home->key, (uint64_t)l->id << 32 | slot->generation,
+                              memory_order_relaxed);
+    for (const struct arm *a = slot->arms; a; a = a->next)
+        events |= a->events;
+    return events;
+}
+
+int loop_arm(struct loop *l, struct arm *a, int fd, short events, struct home *home)
+{
+    if (fd >= l->slot_count && make_room(l, fd) < 0)
+        return -ENOMEM;
+    struct slot *slot = &l->slots[fd];
+    bool fresh = !slot_is_home(l, slot, home);
+    short wanted = (short)(events | (fresh ? renew(l, slot, home) : slot->watched));
+    short at_once = slot->ready & events;
+
+    *a = (struct arm){.task = l->running, .fd = fd, .events = events};
+    slot->ready &= (short)~events;
+    if (at_once) {
+        a->got = at_once;
+        return 1;
+    }
+    if (events & ~slot->watched) {
+        int rc = l->ops->watch(l, fd, slot, wanted, fresh);
+        if (rc != 0) {
+            a->got = rc > 0 ? events : 0;
+            return rc;
+        }
+    }
+    slot_link(slot, a);
+    return 0;
+}
+
+static void unlink_arm(struct slot *slot, struct arm *a)
+{
+    struct arm **at = &slot->arms;
+
+    while (*at != a)
+        at = &(*at)->next;
+    *at = a->next;
+    a->linked = false;
+}
+
+void loop_disarm(struct loop *l, struct arm *a, const struct home *home)
+{
+    struct slot *slot = &l->slots[a->fd];
+
+    if (a->linked)
+        unlink_arm(slot, a);
+    if (slot->arms || a->generation == 0 || slot->watched == 0)
+        return;
+    l->ops->unwatch(l, a->fd, slot, !home && a->generation == slot->generation);
+}
+
+void loop_forget(struct loop *l, int fd, struct home *home)
+{
+    if (fd < 0 || fd >= l->slot_count || !slot_is_home(l, &l->slots[fd], home))
+        return;
+    l->ops->unwatch(l, fd, &l->slots[fd], true);
+    atomic_store_explicit(&home->key, 0, memory_order_relaxed);
+}
+
+/* ---- what backends report -------------------------------------------------------------------- */
+
+#define ENDED (POLLERR | POLLHUP | POLLRDHUP | POLLNVAL | POLLPRI)
+
+/* What lets a waiter for POLLIN or POLLOUT go on. */
+static short ways(short events)
+{
+    if (events & (POLLERR | POLLHUP | POLLNVAL))
+        return (short)(events | POLLIN | POLLOUT);
+    return events & (POLLRDHUP | POLLPRI) ? (short)(events | POLLIN) : events;
+}
+
+static void report_to_all(struct loop *l, struct slot *slot, short events)
+{
+    short holds = ways(events), untold = holds & (POLLIN | POLLOUT);
+
+    (void)l;
+    if (events & ENDED)
+        slot->ended = true;
+    for (struct arm **at = &slot->arms, *a; (a = *at);) {
+        if (!(a->events & holds)) {
+            at = &a->next;
+            continue;
+        }
+        untold &= (short)~a->events;
+        a->got = holds;
+        *at = a->next;
+        a->linked = false;
+        task_wake(a->task);
+    }
+    slot->ready |= untold & slot->watched;
+}
+
+void loop_report(struct loop *l, uint64_t key, short events)
+{
+    uint32_t fd = (uint32_t)key;
+
+    if (fd >= (uint32_t)l->slot_count || l->slots[fd].generation != (uint32_t)(key >> 32))
+        return;
+    struct slot *slot = &l->slots[fd];
+    struct arm *a = slot->arms;
+    if (events != POLLIN || !a || a->next || a->events != POLLIN) {
+        report_to_all(l, slot, events);
+        return;
+    }
+    slot->arms = NULL;
+    a->linked = false;
+    a->got = POLLIN;
+    task_wake_here(l, a->task);
+}
+
+void loop_done(struct loop *l, struct loop_operation *op, ssize_t result)
+{
+    (void)l;
+    op->result = result;
+    op->done = true;
+    task_wake(op->task);
+}

@@ -1,0 +1,225 @@
+/* A loop: what waits for descriptors and timers on behalf of one thread's tasks.
+ *
+ * loop.c keeps a slot for each descriptor and knows who waits for it; the backends, one file each
+ * behind one table, only learn what to watch and report what has happened. They know nothing of
+ * sockets. All but `wake` is called by the loop's own thread.
+ *
+ * A slot lives longer than what the descriptor's number stands for: each time a number is watched
+ * anew the slot's generation changes, and an event carries the generation it was asked for under.
+ * So nothing stale reaches whoever has the number next, and nobody has to tell a loop that a
+ * descriptor was closed. */
+#ifndef LOOP_LOOP_H
+#define LOOP_LOOP_H
+
+#include "../heap.h"
+#include "../task/task.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+
+/* A task waits for a descriptor; on its stack. */
+struct arm {
+    struct arm *next;
+    struct task *task;
+    int fd;
+    uint32_t generation; /* of the slot when it was armed */
+    bool linked;         /* in the list of its slot */
+    short events; /* POLLIN, POLLOUT */
+    short got;    /* what ended the wait; POLLERR, POLLHUP and POLLNVAL may be among it */
+};
+
+struct slot {
+    struct arm *arms;
+    uint32_t generation;
+    short watched; /* what the backend reports without being asked again */
+    short ready;   /* reported while nobody waited for it: possibly stale */
+    bool ended;    /* hung up, or failed: what is read next may be the end */
+};
+
+/* Where a descriptor is being watched: in which loop (the upper half), under which generation. Kept
+ * by whoever owns the descriptor; zero is nowhere. Any loop may change it. */
+struct home {
+    _Atomic uint64_t key;
+};
+
+/* An operation that a loop carries out itself (optional in a backend): LOOP_RECV waits until there
+ * is something, LOOP_SEND does not wait for room (-EAGAIN). */
+enum loop_operation_kind { LOOP_RECV, LOOP_SEND };
+
+struct loop_operation {
+    enum loop_operation_kind kind;
+    int fd;
+    union {
+        void *buf;       /* of LOOP_RECV */
+        const void *out; /* of LOOP_SEND */
+    };
+    size_t len;
+    int flags;
+    struct task *task; /* woken when it is done */
+    ssize_t result;    /* a count or -errno */
+    bool done;
+    struct loop_operation *next; /* the backend's */
+};
+
+struct loop_ops {
+    const char *name;
+    /* Sets up `l->backend`: 0 or -errno, with the step that failed in `*ret_step`. */
+    int (*open)(struct loop *l, const char **ret_step);
+    void (*close)(struct loop *l);
+    /* From now on, reports through loop_report when one of `events` holds or comes to hold on `fd`,
+     * a first time even if it holds already; at least once, repeatedly if `slot->watched` is left
+     * set when it has reported. `fresh`: nothing is known of this number under the
+     * slot's generation; otherwise `slot->watched` was asked for before. Sets `slot->watched` to
+     * what it will go on reporting. 0, 1 if the descriptor is of a kind that is always ready, or
+     * -errno. */
+    int (*watch)(struct loop *l, int fd, struct slot *slot, short events, bool fresh);
+    /* Nobody waits for the descriptor any more, or (`gone`) the number is about to be closed. Sets
+     * `slot->watched`. */
+    void (*unwatch)(struct loop *l, int fd, struct slot *slot, bool gone);
+    /* Waits until something happens, `until_ns` (NEVER) at the latest, 0: only looks; and reports.
+     * 0 or -errno; -EINTR is 0. */
+    int (*turn)(struct loop *l, uint64_t until_ns);
+    /* Ends a turn, from any thread. */
+    void (*wake)(struct loop *l);
+    /* Optional. Starts an operation: 0 or -errno. When it is done, loop_done is called. */
+    int (*start)(struct loop *l, struct loop_operation *op);
+    /* Asks for its end; it still ends by loop_done, possibly with success. */
+    void (*cancel)(struct loop *l, struct loop_operation *op);
+};
+
+extern const struct loop_ops loop_epoll;
+extern const struct loop_ops loop_io_uring; /* not in every build: see loop_find */
+extern const struct loop_ops loop_poll;
+
+struct loop {
+    const struct loop_ops *ops;
+    void *backend;
+    struct run *run;
+    uint32_t id; /* never 0, never used again in this process */
+    unsigned number; /* in its run */
+
+    struct slot *slots; /* by descriptor */
+    int slot_count;
+    uint32_t generation; /* the last that a slot was given */
+
+    struct fiber fiber;  /* the thread's own stack, where the loop itself runs */
+    struct task *running; /* NULL on the loop's own stack */
+    struct task *ready, **ready_end;
+    unsigned ready_count;
+    unsigned turn_left;  /* of the tasks that were ready, how many still run in this turn */
+    struct task *yielded; /* waits for the loop to have looked, and nothing else */
+    struct task *ended;  /* has just left its stack, which the next one gives back */
+    struct task *all;
+    size_t tasks;
+    bool cancelled_all; /* the run is ending, and its tasks know */
+    uint64_t switches;
+    struct heap timers;
+    struct stack_cache stacks;
+
+    _Atomic(struct task *) inbox;
+    atomic_bool asleep; /* or about to be: whoever posts has to wake it */
+};
+
+/* The loop of the calling thread, NULL if it has none. */
+extern _Thread_local struct loop *loop_here
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* The backend of that kind (WEIR_LOOP_EPOLL …), or NULL if it is not in this build. */
+const struct loop_ops *loop_find(int kind);
+
+/* A loop of the run for the calling thread: 0 or -errno, and the step that failed. */
+int loop_open(struct loop **ret, const struct loop_ops *ops, struct run *run, const char **ret_step);
+void loop_close(struct loop *l);
+
+/* Runs tasks until `*done`, which a task or a turn makes true. */
+void loop_run(struct loop *l, bool (*done)(struct loop *l));
+
+/* Lets `a` wait for `events` on `fd`: when one of them holds, its task is woken and `a->got` says
+ * which; a first time even if it holds already. `home` remembers where the descriptor is watched,
+ * so that the next wait costs nothing; NULL for one that is waited for only once. Returns 0, or 1 if
+ * it may hold already (then nothing is armed), or -errno. */
+int loop_arm(struct loop *l, struct arm *a, int fd, short events, struct home *home);
+/* Ends the wait, whether or not something came. `home` as before. */
+void loop_disarm(struct loop *l, struct arm *a, const struct home *home);
+
+/* The number is about to be closed, or taken away: it is not watched any more. */
+void loop_forget(struct loop *l, int fd, struct home *home);
+
+/* ---- for backends ---------------------------------------------------------------------------- */
+
+/* What a backend gets back from the kernel: a descriptor and its generation. */
+static inline uint64_t loop_key(int fd, uint32_t generation)
+{
+    return (uint64_t)generation << 32 | (uint32_t)fd;
+}
+
+/* `events` (POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP, POLLNVAL) hold on a descriptor. Stale keys
+ * are ignored. */
+void loop_report(struct loop *l, uint64_t key, short events);
+void loop_done(struct loop *l, struct loop_operation *op, ssize_t result);
+
+/* ---- the short way --------------------------------------------------------------------------- */
+
+static inline bool slot_is_home(const struct loop *l, const struct slot *slot,
+                                const struct home *home)
+{
+    return home && atomic_load_explicit(&home->key, memory_order_relaxed) ==
+                       ((uint64_t)l->id << 32 | slot->generation);
+}
+
+static inline void slot_link(struct slot *slot, struct arm *a)
+{
+    a->generation = slot->generation;
+    a->next = slot->arms;
+    a->linked = true;
+    slot->arms = a;
+}
+
+/* As loop_arm, for a descriptor that was found empty by the last read. False, and nothing is armed,
+ * if it is not watched for reading here, or if something may have come since. */
+static inline bool loop_arm_drained(struct loop *l, struct arm *a, int fd, const struct home *home)
+{
+    if ((unsigned)fd >= (unsigned)l->slot_count)
+        return false;
+    struct slot *slot = &l->slots[fd];
+    if (!slot_is_home(l, slot, home) || slot->ended || slot->ready & POLLIN ||
+        !(slot->watched & POLLIN))
+        return false;
+    a->task = l->running;
+    a->fd = fd;
+    a->events = POLLIN;
+    a->got = 0;
+    slot_link(slot, a);
+    return true;
+}
+
+static inline void loop_make_ready(struct loop *l, struct task *t)
+{
+    t->state = TASK_READY;
+    t->next_ready = NULL;
+    *l->ready_end = t;
+    l->ready_end = &t->next_ready;
+    l->ready_count++;
+}
+
+/* task_wake, for a task of the loop whose thread this is. */
+static inline void task_wake_here(struct loop *l, struct task *t)
+{
+    if (t->state == TASK_PARKED)
+        loop_make_ready(l, t);
+}
+
+/* Before events are reported. */
+static inline void loop_fetch_slot(const struct loop *l, uint64_t key)
+{
+    if ((uint32_t)key < (uint32_t)l->slot_count)
+        __builtin_prefetch(&l->slots[(uint32_t)key]);
+}
+
+static inline void loop_fetch_arm(const struct loop *l, uint64_t key)
+{
+    if ((uint32_t)key < (uint32_t)l->slot_count)
+        __builtin_prefetch(l->slots[(uint32_t)key].arms);
+}
+
+#endif

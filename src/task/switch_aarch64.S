@@ -1,0 +1,32 @@
+#if defined(__aarch64__) && !defined(__ILP32__)
+        .text
+
+        /* Where a backtrace ends. The function and its argument are on the stack. */
+        .globl  switch_begin
+        .hidden switch_begin
+        .type   switch_begin, %function
+        .balign 16
+switch_begin:
+        .cfi_startproc
+        .cfi_undefined x30
+        hint    #36                     /* bti j */
+        ldp     x1, x0, [sp]
+        mov     x30, xzr
+        blr     x1
+        brk     #1
+        .cfi_endproc
+        .size   switch_begin, . - switch_begin
+
+        .section .note.gnu.property, "a", %note
+        .balign 8
+        .long   4                       /* the length of the name */
+        .long   16                      /* of what follows it */
+        .long   5                       /* NT_GNU_PROPERTY_TYPE_0 */
+        .asciz  "GNU"
+        .long   0xc0000000              /* GNU_PROPERTY_AARCH64_FEATURE_1_AND */
+        .long   4
+        .long   1                       /* BTI */
+        .long   0
+#endif
+
+        .section .note.GNU-stack, "", %progbits

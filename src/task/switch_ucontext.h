@@ -1,0 +1,20 @@
+/* For any machine whose C library has makecontext(3). Each switch costs a system call or two. */
+#ifndef TASK_SWITCH_UCONTEXT_H
+#define TASK_SWITCH_UCONTEXT_H
+
+#include <ucontext.h>
+
+struct switch_point {
+    ucontext_t *context; /* on the stack that is stopped */
+};
+
+static inline void switch_adopt(struct switch_point *p)
+{
+    (void)p;
+}
+
+void switch_prepare(struct switch_point *p, void *low, void *high, void (*entry)(void *),
+                    void *arg);
+void switch_registers(struct switch_point *from, struct switch_point *to);
+
+#endif

@@ -1,0 +1,33 @@
+#if defined(__x86_64__) && !defined(__ILP32__)
+        .text
+
+        /* Where a backtrace ends. The stack is aligned, with the function and its argument on it. */
+        .globl  switch_begin
+        .hidden switch_begin
+        .type   switch_begin, @function
+        .balign 16
+switch_begin:
+        .cfi_startproc
+        .cfi_undefined %rip
+        endbr64
+        movq    8(%rsp), %rdi
+        callq   *(%rsp)
+        ud2
+        .cfi_endproc
+        .size   switch_begin, . - switch_begin
+
+        /* Indirect branch tracking, and not shadow stacks: the linker turns those off in whatever
+         * has this in it. */
+        .section .note.gnu.property, "a", @note
+        .balign 8
+        .long   4                       /* the length of the name */
+        .long   16                      /* of what follows it */
+        .long   5                       /* NT_GNU_PROPERTY_TYPE_0 */
+        .asciz  "GNU"
+        .long   0xc0000002              /* GNU_PROPERTY_X86_FEATURE_1_AND */
+        .long   4
+        .long   1                       /* IBT */
+        .long   0
+#endif
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,138 @@
+/* Tasks, their groups, and the run that they belong to.
+ *
+ *     struct run     one call of weir_run: the model, the loops, the arena of stacks
+ *     struct loop    one thread's descriptors, timers and queue of tasks that can run (loop/loop.h)
+ *     weir_group     tasks that are waited for and cancelled together
+ *     struct task    one function that runs beside others
+ *
+ * A task of a loop lies at the top of its own stack; a task of the threads model lies in the heap.
+ * A task is in the list of its group from weir_go until its function has returned, and in the list
+ * of all tasks of its loop, or run, for those who look inside.
+ *
+ * Locks: a group's lock is taken under no other lock of weir and nothing else is taken under it. */
+#ifndef TASK_TASK_H
+#define TASK_TASK_H
+
+#include "../context.h"
+#include "../heap.h"
+#include "fiber.h"
+#include "stack.h"
+
+#include <pthread.h>
+#include <weir/task.h>
+
+enum task_state {
+    TASK_PARKED,  /* waits for a wake; also before its first run on another loop */
+    TASK_READY,   /* in its loop's queue */
+    TASK_RUNNING, /* its loop's thread is on its stack */
+    TASK_ENDED,   /* its stack goes to the pool as soon as nobody points here */
+};
+
+struct task {
+    /* The first line of the cache is what a switch touches, the second what calls look at. */
+    _Alignas(64) struct stack stack; /* first; not of threads */
+    struct task *next_ready;         /* in the queue of its loop */
+    enum task_state state;
+    bool timed_out;     /* the timer has ended the wait */
+    struct fiber fiber; /* not of threads */
+
+    struct context context;
+
+    int (*fn)(void *arg);
+    void *arg;
+    int (*handler)(weir_socket *s, void *arg); /* of weir_go_socket, instead of fn */
+    weir_socket *socket;                       /* closed when the handler has returned */
+
+    weir_group *group;           /* NULL: the main task of a run */
+    struct task *next_in_group;  /* (group) */
+    struct task **link_in_group; /* (group) */
+    struct task *next_of_all;    /* of the loop (its thread) or the run (its lock) */
+    struct task **link_of_all;
+    pthread_t thread; /* of threads */
+
+    struct timer timer;
+    _Atomic(struct task *) next_posted; /* in the inbox of its loop */
+    atomic_bool posted;                 /* it is in there, or on its way */
+};
+
+#define LOOPS_MAX 64
+
+struct run {
+    int model; /* WEIR_TASKS or WEIR_THREADS */
+    char reason[128]; /* for this loop */
+    struct stack_arena stacks;
+    size_t stack_size;
+    struct loop *loops[LOOPS_MAX];
+    pthread_t loop_threads[LOOPS_MAX]; /* of all but the first */
+    unsigned loop_count;
+    int (*main)(void *arg);
+    void *arg;
+    int result;
+    atomic_uint next_loop;  /* for groups that are spread */
+    atomic_size_t live;     /* tasks that have not ended */
+    atomic_bool ending;     /* the main task has returned: all others are cancelled */
+    pthread_mutex_t lock;   /* for what follows */
+    struct task *threads;   /* the tasks of the threads model */
+    struct sleeper *waiter; /* for the last of them to end */
+};
+
+/* ---- task.c: tasks of a loop ----------------------------------------------------------------- */
+
+/* A task on a stack of its own, parked and known to nobody; `size` bytes at `arg` are copied onto
+ * its stack unless size is 0. NULL without memory. */
+struct task *task_new(struct loop *l, int (*fn)(void *), const void *arg, size_t size);
+
+/* Hands a new task to its loop, from any thread; it belongs to the loop from now on. */
+void task_start(struct task *t);
+
+/* Lets the calling task, which is of the loop `l`, wait for task_wake or until `until_ns`. Returns
+ * false if time was up. It may return for no reason. errno is kept. */
+bool task_park(struct loop *l, uint64_t until_ns);
+
+/* Ends the wait of a task, from any thread. While it does not wait this does nothing, unless it
+ * comes from another thread: then its next wait may end for no reason. */
+void task_wake(struct task *t);
+
+/* The calling task goes to the end of its loop's queue. If it is alone, the loop first looks what
+ * has become ready. */
+void task_yield(struct loop *l);
+
+/* What the loop does with tasks; called by its thread, outside any task. */
+void task_run_ready(struct loop *l);    /* those that are ready now, each once */
+void task_take_inbox(struct loop *l);   /* those that others have woken or started */
+void task_take_yielded(struct loop *l); /* the one that has let what is ready now go first */
+void task_run_timers(struct loop *l);   /* makes those ready whose time is up */
+void task_cancel_all(struct loop *l);
+
+/* ---- thread_model.c -------------------------------------------------------------------------- */
+
+/* As task_new, for a task with a thread of its own. `run` may be NULL. */
+struct task *thread_task_new(struct run *run, int (*fn)(void *), const void *arg, size_t size);
+
+/* Starts its thread, which frees the task at its end. 0, or -errno: then the task is the caller's
+ * still. */
+int thread_task_start(struct task *t);
+void thread_task_free(struct task *t);
+
+void thread_task_cancel_all(struct run *run);
+
+/* ---- group.c --------------------------------------------------------------------------------- */
+
+/* Runs what a task is for, and leaves the group. The caller releases the rest. Returns the task's
+ * result. */
+int group_run_task(struct task *t);
+
+/* ---- run.c ----------------------------------------------------------------------------------- */
+
+/* A task of the run has ended. */
+void run_task_ended(struct run *run);
+
+/* What options and environment have come to. settings.c */
+struct settings {
+    int model, loop;
+    unsigned loops;
+    size_t stack_size;
+};
+int settings_read(const weir_run_options *options, struct settings *ret);
+
+#endif

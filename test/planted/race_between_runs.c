@@ -1,0 +1,40 @@
+/* Tasks of two runs in two threads, and a variable that nothing guards.
+ *
+ * tsan: ThreadSanitizer: data race .* in counts */
+#include "planted.h"
+
+#include <pthread.h>
+
+static weir_mutex mutex = WEIR_MUTEX_INIT;
+static long count;
+
+static int counts(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 1000; i++) {
+        if (!planted)
+            must(weir_mutex_lock(&mutex));
+        count++;
+        if (!planted)
+            must(weir_mutex_unlock(&mutex));
+        must(weir_yield());
+    }
+    return 0;
+}
+
+static void *thread_main(void *arg)
+{
+    must(weir_run(counts, arg, NULL, NULL));
+    return NULL;
+}
+
+int scene(void *arg)
+{
+    pthread_t threads[2];
+
+    for (int i = 0; i < 2; i++)
+        must(-pthread_create(&threads[i], NULL, thread_main, arg));
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    return 0;
+}
