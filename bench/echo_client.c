@@ -4,9 +4,13 @@
  *
  * Each connection has one message of SIZE bytes on its way. A round is REQUESTS of them against
  * each server in turn, then against each in the opposite order, so that whatever drifts meets all
- * alike. A first exchange of REQUESTS with each warms up and is not shown; with 0 ROUNDS it is all
- * there is. IDLE more connections to that server say nothing. Prints `ROUND NAME NANOSECONDS` for
- * each block: the CPU time that the server has used. */
+ * alike. Each block follows a message on every connection that is not counted, so that every
+ * server finds its memory in the caches, not only the one that was the last to run. With 0 ROUNDS
+ * a first exchange of REQUESTS is all there is. IDLE more connections to that server say nothing.
+ * Prints `ROUND NAME CPU TIME` for each block, in nanoseconds: the CPU time that the server has
+ * used, and the time that has passed.
+ *
+ * The connections to each server are in a process of their own, so that the descriptors suffice. */
 #include "support/bench.h"
 
 #include <errno.h>
@@ -26,22 +30,20 @@ struct connection {
 struct peer {
     const char *name;
     uint16_t port;
+    long idle;
     clockid_t cpu;
-    int epoll_fd;
-    struct connection *connections;
+    int child_fd; /* takes a number of messages, says a byte when they are back */
 };
 
 static char out[65536], in[65536];
 static size_t size;
 static long connections, requests;
 
-static uint64_t cpu_ns(const struct peer *peer)
-{
-    struct timespec ts;
+/* ---- a child: the connections to one server -------------------------------------------------- */
 
-    bench_errno("clock_gettime", clock_gettime(peer->cpu, &ts));
-    return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
-}
+static uint16_t port;
+static int epoll_fd;
+static struct connection *all;
 
 static void send_message(const struct connection *c)
 {
@@ -49,47 +51,17 @@ static void send_message(const struct connection *c)
         sent += (size_t)bench_errno("send", send(c->fd, out + sent, size - sent, MSG_NOSIGNAL));
 }
 
-static uint16_t idle_port;
-static long idle_count;
-
-static void hold_idle(int ready_fd)
+static void connect_all(void)
 {
-    for (long i = 0; i < idle_count; i++)
-        (void)bench_connect(idle_port);
-    bench_errno("write", write(ready_fd, "", 1));
-    pause();
-}
-
-/* In a process of their own, so that the descriptors suffice; returns when all are connected. */
-static void connect_idle(uint16_t port, long idle)
-{
-    int ready[2];
-    char byte;
-
-    bench_errno("pipe", pipe(ready));
-    idle_port = port;
-    idle_count = idle;
-    bench_child(hold_idle, ready[1]);
-    close(ready[1]);
-    if (read(ready[0], &byte, 1) != 1)
-        exit(1);
-    close(ready[0]);
-}
-
-static void connect_peer(struct peer *peer, long idle)
-{
-    peer->epoll_fd = (int)bench_errno("epoll_create1", epoll_create1(EPOLL_CLOEXEC));
-    peer->connections = calloc((size_t)connections, sizeof *peer->connections);
-    if (!peer->connections)
+    epoll_fd = (int)bench_errno("epoll_create1", epoll_create1(EPOLL_CLOEXEC));
+    all = calloc((size_t)connections, sizeof *all);
+    if (!all)
         bench_fail("calloc", -ENOMEM);
     for (long i = 0; i < connections; i++) {
-        struct connection *c = &peer->connections[i];
-        struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-        c->fd = bench_connect(peer->port);
-        bench_errno("epoll_ctl", epoll_ctl(peer->epoll_fd, EPOLL_CTL_ADD, c->fd, &e));
+        struct epoll_event e = {.events = EPOLLIN, .data.ptr = &all[i]};
+        all[i].fd = bench_connect(port);
+        bench_errno("epoll_ctl", epoll_ctl(epoll_fd, EPOLL_CTL_ADD, all[i].fd, &e));
     }
-    if (idle > 0)
-        connect_idle(peer->port, idle);
 }
 
 /* Receives once. Returns 1 when the whole message is back. */
@@ -108,20 +80,20 @@ static int receive(struct connection *c)
     return 1;
 }
 
-static void exchange(struct peer *peer)
+static void exchange(long count)
 {
     struct epoll_event events[256];
     long begun = 0, ended = 0;
 
-    for (; begun < connections && begun < requests; begun++)
-        send_message(&peer->connections[begun]);
-    while (ended < requests) {
-        int n = epoll_wait(peer->epoll_fd, events, BENCH_LENGTH(events), -1);
+    for (; begun < connections && begun < count; begun++)
+        send_message(&all[begun]);
+    while (ended < count) {
+        int n = epoll_wait(epoll_fd, events, BENCH_LENGTH(events), -1);
         for (int i = 0; i < n; i++) {
             if (!receive(events[i].data.ptr))
                 continue;
             ended++;
-            if (begun < requests) {
+            if (begun < count) {
                 send_message(events[i].data.ptr);
                 begun++;
             }
@@ -129,12 +101,84 @@ static void exchange(struct peer *peer)
     }
 }
 
-static void block(struct peer *peer, long round)
+static void exchange_as_told(int fd)
 {
-    uint64_t start_ns = cpu_ns(peer);
+    long count;
 
-    exchange(peer);
-    printf("%ld %s %lu\n", round, peer->name, (unsigned long)(cpu_ns(peer) - start_ns));
+    bench_many_descriptors();
+    connect_all();
+    while (read(fd, &count, sizeof count) == sizeof count) {
+        exchange(count);
+        bench_errno("write", write(fd, "", 1));
+    }
+}
+
+static void hold_idle(int fd)
+{
+    char byte;
+
+    bench_many_descriptors();
+    for (long i = 0; i < connections; i++)
+        (void)bench_connect(port);
+    bench_errno("write", write(fd, "", 1));
+    (void)!read(fd, &byte, 1);
+}
+
+/* ---- the parent: whose turn it is ------------------------------------------------------------ */
+
+static void await(int fd)
+{
+    char byte;
+
+    if (read(fd, &byte, 1) != 1)
+        exit(1); /* the child has said why */
+}
+
+static void tell(const struct peer *peer, long count)
+{
+    bench_errno("write", write(peer->child_fd, &count, sizeof count));
+    await(peer->child_fd);
+}
+
+static int start_child(void (*fn)(int fd))
+{
+    int pair[2];
+
+    bench_errno("socketpair", socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+    bench_child(fn, pair[1]);
+    close(pair[1]);
+    return pair[0];
+}
+
+static uint64_t cpu_ns(const struct peer *peer)
+{
+    struct timespec ts;
+
+    bench_errno("clock_gettime", clock_gettime(peer->cpu, &ts));
+    return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
+static void block(const struct peer *peer, long round)
+{
+    tell(peer, connections < requests ? connections : requests);
+    uint64_t start_ns = bench_now_ns(), start_cpu_ns = cpu_ns(peer);
+    tell(peer, requests);
+    uint64_t used_ns = cpu_ns(peer) - start_cpu_ns;
+    printf("%ld %s %lu %lu\n", round, peer->name, (unsigned long)used_ns,
+           (unsigned long)(bench_now_ns() - start_ns));
+}
+
+static void connect_peer(struct peer *peer)
+{
+    port = peer->port;
+    if (peer->idle > 0) {
+        long busy = connections;
+        connections = peer->idle;
+        await(start_child(hold_idle));
+        connections = busy;
+    }
+    peer->child_fd = start_child(exchange_as_told);
+    tell(peer, requests);
 }
 
 static void parse_peer(struct peer *peer, char *text)
@@ -151,7 +195,7 @@ static void parse_peer(struct peer *peer, char *text)
     peer->port = (uint16_t)bench_number(part[1], 1);
     int rc = clock_getcpuclockid((pid_t)bench_number(part[2], 1), &peer->cpu);
     bench_check("clock_getcpuclockid", -rc);
-    connect_peer(peer, bench_number(part[3], 0));
+    peer->idle = bench_number(part[3], 0);
 }
 
 int main(int argc, char **argv)
@@ -169,17 +213,16 @@ int main(int argc, char **argv)
     struct peer *peers = calloc((size_t)count, sizeof *peers);
     if (!peers || size > sizeof out)
         bench_fail("a message of this size", -ENOMEM);
-    bench_many_descriptors();
     bench_pin(1);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         parse_peer(&peers[i], argv[5 + i]);
-    for (int i = 0; i < count; i++)
-        exchange(&peers[i]);
+        connect_peer(&peers[i]);
+    }
     for (long round = 0; round < rounds; round++) {
         for (int i = 0; i < count; i++)
-            block(&peers[i], round);
+            block(&peers[(round + i) % count], round);
         for (int i = count; i-- > 0;)
-            block(&peers[i], round);
+            block(&peers[(round + i) % count], round);
     }
     free(peers);
     return 0;

@@ -2,10 +2,8 @@
 #include "support/bench.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <weir.h>
 
 struct connection {
@@ -101,8 +99,7 @@ int main(void)
     bench_check("weir_local_address", weir_local_address(listener, &here));
     bench_check("weir_poller_open", weir_poller_open(&poller));
     bench_check("weir_poller_add", weir_poller_add(poller, listener, WEIR_READABLE, NULL));
-    printf("%u %d\n", (unsigned)weir_address_port(&here), (int)getpid());
-    fflush(stdout);
+    bench_announce(weir_address_port(&here));
     for (;;) {
         int n = weir_poller_wait(poller, events, BENCH_LENGTH(events), -1);
         for (int i = 0; i < n; i++) {

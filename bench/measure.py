@@ -72,18 +72,19 @@ class Ratio:
 
 
 class Blocks:
-    """The output of a program that prints `ROUND NAME COST` for each block."""
+    """The output of a program that prints `ROUND NAME COST` for each block, or several costs, of
+    which `column` is wanted. Each round has `blocks` of each."""
 
-    def __init__(self, text, calls):
-        self.calls = calls
+    def __init__(self, text, calls, column=0, blocks=2):
+        self.calls = calls * blocks
         self.rounds = collections.defaultdict(lambda: collections.defaultdict(int))
         for line in text.splitlines():
-            number, name, cost = line.split()
-            self.rounds[number][name] += int(cost)
+            number, name, *costs = line.split()
+            self.rounds[number][name] += int(costs[column])
 
     def cost(self, name):
-        """The median cost of one call; each round has two blocks of each."""
-        return quantile([r[name] for r in self.rounds.values()], 0.5) / self.calls / 2
+        """The median cost of one call."""
+        return quantile([r[name] for r in self.rounds.values()], 0.5) / self.calls
 
     def ratio(self, a, b):
         return Ratio([r[a] / r[b] for r in self.rounds.values()])
@@ -96,14 +97,18 @@ def first_cpu():
 
 
 class Server:
-    """An echo server, on the first CPU; `wrapper` is what runs it."""
+    """An echo server, on the first CPU unless it is to be anywhere; `wrapper` is what runs it."""
 
-    def __init__(self, program, wrapper=()):
+    def __init__(self, program, wrapper=(), environment=None, anywhere=False):
+        if not Path(program).exists():
+            raise Skipped(f"{Path(program).name} was not built")
         self.process = subprocess.Popen([*wrapper, str(program)], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, preexec_fn=first_cpu)
+                                        stderr=subprocess.PIPE, text=True,
+                                        env={**os.environ, **(environment or {})},
+                                        preexec_fn=None if anywhere else first_cpu)
         line = self.process.stdout.readline().split()
         if len(line) != 2:
-            raise Failed(f"{program}: {self.process.stderr.read().strip()}")
+            raise Failed(f"{program}: {self.process.communicate()[1].strip()}")
         self.port, self.pid = line
 
     def __enter__(self):
@@ -113,6 +118,15 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(self.pid), signal.SIGTERM)
         self.process.communicate()
+
+    def user_bytes(self):
+        """What it has in memory, its page tables included."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return sum(int(re.search(rf"^{name}:\s+(\d+) kB", status, flags=re.M)[1]) * 1024
+                   for name in ("VmRSS", "VmPTE"))
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
 
 
 # ---- counting ------------------------------------------------------------------------------------
@@ -177,6 +191,24 @@ def per_call(measure, count):
     """What one call adds, of any number of figures: the difference of 2 × `count` and `count`."""
     once, twice = measure(count), measure(2 * count)
     return [(b - a) / count for a, b in zip(once, twice)]
+
+
+def calls_during(server, command):
+    """How many system calls a server makes while a program runs. Not by strace(1): a server that is
+    stopped at each call has more to do whenever it looks."""
+    need("perf")
+    with tempfile.NamedTemporaryFile(prefix="weir-bench-", mode="r") as out:
+        counting = ["perf", "stat", "-x", ",", "-o", out.name, "-e", "raw_syscalls:sys_enter"]
+        try:
+            run([*counting, "--", "true"])
+        except Failed:
+            raise Skipped("perf may not count system calls here") from None
+        run([*counting, "-p", server.pid, "--", *command])
+        for line in out:
+            number, *rest = line.split(",")
+            if "raw_syscalls:sys_enter" in rest and number.isdigit():
+                return int(number)
+    raise Skipped("perf does not count system calls here")
 
 
 def system_calls(program, exercise=None):

@@ -12,8 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import figures_calls
+import figures_echo
+import figures_tasks
 import measure
-from figures import FIGURES, Bench, Row
+from figure import Bench, Row
+
+FIGURES = {figure.__name__: figure for figure in (*figures_calls.FIGURES, *figures_echo.FIGURES,
+                                                   *figures_tasks.FIGURES)}
 
 
 def first_line(path):

@@ -2,6 +2,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -34,6 +35,11 @@ void bench_pin(int which);
  * is inherited by what the listener accepts. */
 int bench_listen(uint16_t *ret_port);
 int bench_connect(uint16_t port);
+
+/* What a server begins with: as many descriptors as there are, and a listener, which does not block
+ * if `nonblocking`. It tells the world where it is: `PORT PID`, on the standard output. */
+int bench_serve(bool nonblocking);
+void bench_announce(uint16_t port);
 
 /* A child on the second CPU, which runs `fn` and ends; it dies with its parent. */
 pid_t bench_child(void (*fn)(int fd), int fd);

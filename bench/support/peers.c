@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
@@ -81,6 +82,24 @@ int bench_connect(uint16_t port)
 
     set_nodelay(fd);
     bench_errno("connect", connect(fd, (struct sockaddr *)&a, sizeof a));
+    return fd;
+}
+
+void bench_announce(uint16_t port)
+{
+    printf("%u %d\n", (unsigned)port, (int)getpid());
+    fflush(stdout);
+}
+
+int bench_serve(bool nonblocking)
+{
+    uint16_t port;
+
+    bench_many_descriptors();
+    int fd = bench_listen(&port);
+    if (nonblocking)
+        bench_errno("fcntl", fcntl(fd, F_SETFL, O_NONBLOCK));
+    bench_announce(port);
     return fd;
 }
 

@@ -1,33 +1,12 @@
-"""The figures: each yields rows, and says what it is compared with."""
+"""What calls cost: blocking ones, non-blocking ones, and looking names up."""
 import os
 import shlex
 import tempfile
 from pathlib import Path
 
 import measure
-from measure import Blocks, Counter, Server, Skipped, per_call, run, system_calls
-
-
-class Row:
-    """A line of the table. `verdict` is met, missed, unclear, or empty for what has no goal."""
-
-    def __init__(self, what, measured, goal="", verdict="", **data):
-        self.what, self.measured, self.goal = what, measured, goal
-        self.verdict = {True: "met", False: "missed"}.get(verdict, verdict)
-        self.data = data
-
-
-class Bench:
-    """Where the programs are, and how long to go on."""
-
-    def __init__(self, build, quick):
-        self.directory = Path(build).resolve() / "bench"
-        self.source = Path(__file__).resolve().parent
-        self.quick = quick
-        self.rounds = 12 if quick else 60
-
-    def program(self, name):
-        return self.directory / name
+from figure import Row
+from measure import Blocks, Counter, Skipped, per_call, run, system_calls
 
 
 # ---- blocking calls ------------------------------------------------------------------------------
@@ -183,97 +162,4 @@ def names(bench):
     yield Row("  against c-ares alone", f"{rates['threads'] / rates['ares']:.2f}")
 
 
-# ---- the poller ----------------------------------------------------------------------------------
-
-SERVERS = {"epoll": "echo_epoll", "weir": "echo_weir_poller", "libuv": "echo_libuv"}
-
-
-def exchange(bench, servers, connections, requests, rounds):
-    """Runs the client against servers: {name: (server, idle)}."""
-    peers = [f"{name}:{server.port}:{server.pid}:{idle}"
-             for name, (server, idle) in servers.items()]
-    command = [bench.program("echo_client"), 64, connections, requests, rounds, *peers]
-    return Blocks(run(command), requests)
-
-
-def echo_counts(bench, connections, requests):
-    """{server: what it executes per echo}, free of noise but for how many are ready at a time."""
-    counter = Counter()
-    result = {}
-    for name, program in SERVERS.items():
-        def executed(n, program=bench.program(program)):
-            with Server(program, counter.wrapper()) as server:
-                exchange(bench, {name: (server, 0)}, connections, n, 0)
-            return counter.counts()
-        result[name] = per_call(executed, requests)
-    return result
-
-
-def echo_system_calls(bench, requests):
-    result = {}
-    for name, program in SERVERS.items():
-        def made(n, program=bench.program(program)):
-            found = system_calls(program, lambda s: exchange(bench, {name: (s, 0)}, 1, n, 0))
-            return [sum(found.values())]
-        result[name] = per_call(made, requests)[0]
-    return result
-
-
-def echo(bench):
-    """CPU time per echo of servers with weir's poller, raw epoll and libuv."""
-    for connections in (64, 1000):
-        with Server(bench.program("echo_epoll")) as epoll, \
-                Server(bench.program("echo_weir_poller")) as weir, \
-                Server(bench.program("echo_libuv")) as libuv, \
-                Server(bench.program("echo_epoll")) as again:
-            blocks = exchange(bench, {"epoll": (epoll, 0), "weir": (weir, 0), "libuv": (libuv, 0),
-                                      "self": (again, 0)}, connections, 4000, bench.rounds)
-        for other, goal in (("epoll", 1.05), ("libuv", 1.0)):
-            ratio = blocks.ratio("weir", other)
-            yield Row(f"CPU per echo against {other}, {connections} connections", str(ratio),
-                      f"≤ {goal:.2f}", ratio.verdict(goal), **ratio.data())
-        again = blocks.ratio("self", "epoll")
-        yield Row("  epoll against itself", str(again), **again.data())
-        yield Row("  CPU per echo", ", ".join(f"{name} {blocks.cost(name) / 1000:.2f} µs"
-                                              for name in SERVERS))
-    made = echo_system_calls(bench, 500)
-    yield Row("system calls per echo, 1 connection", said(made, ".2f"),
-              "≤ epoll's", made["weir"] < made["epoll"] + 0.01, **made)
-    for connections in (1, 64):
-        found = echo_counts(bench, connections, 2000 if connections > 1 else 500)
-        for index, what in enumerate(("instructions", "locked instructions")):
-            each = {name: counts[index] for name, counts in found.items()}
-            yield Row(f"{what} per echo, {connections} connection{'s' * (connections > 1)}",
-                      said(each, ".0f" if index == 0 else ".1f"), **each)
-
-
-def said(values, form):
-    return ", ".join(f"{name} {value:{form}}" for name, value in values.items())
-
-
-def idle(bench):
-    """What 10,000 idle connections cost the 10 that are busy."""
-    many = 10000
-    with Server(bench.program("echo_weir_poller")) as few, \
-            Server(bench.program("echo_weir_poller")) as full, \
-            Server(bench.program("echo_weir_poller")) as again, \
-            Server(bench.program("echo_epoll")) as epoll_few, \
-            Server(bench.program("echo_epoll")) as epoll_full:
-        try:
-            blocks = exchange(bench, {"few": (few, 0), "full": (full, many), "self": (again, 0),
-                                      "epoll_few": (epoll_few, 0),
-                                      "epoll_full": (epoll_full, many)}, 10, 2000, bench.rounds)
-        except measure.Failed as why:
-            if "too many open files" in str(why):
-                raise Skipped("not enough descriptors for so many (ulimit -n)") from None
-            raise
-    ratio = blocks.ratio("full", "few")
-    yield Row(f"10 busy and {many:,} idle against 10 busy", str(ratio), "≤ 1.10",
-              ratio.verdict(1.1), **ratio.data())
-    for title, a, b in (("weir against itself", "self", "few"),
-                        ("the same with raw epoll", "epoll_full", "epoll_few")):
-        other = blocks.ratio(a, b)
-        yield Row(f"  {title}", str(other), **other.data())
-
-
-FIGURES = {f.__name__: f for f in (calls, pingpong, connects, names, echo, idle)}
+FIGURES = (calls, pingpong, connects, names)
