@@ -60,21 +60,31 @@ int target_failed(const char *verb, const char *target, int rc);
 /* Removes the file of a Unix socket that this process has bound. */
 void target_unlink(const char *target);
 
-/* ---- signals.c ------------------------------------------------------------------------------- */
+/* ---- run.c ----------------------------------------------------------------------------------- */
 
-/* SIGINT and SIGTERM as a socket, readable once one has come. A handler would need care about
- * what it may call; this needs none. Start it before any thread. */
-int stop_signals(weir_socket **ret);
+/* Calls `command(arg)` as a task, of whatever the environment chooses; returns what that returned,
+ * an exit status. */
+int run_command(int (*command)(void *arg), void *arg, bool many_loops);
+
+/* What the caller runs on, in words. */
+void run_describe(char *buf, size_t size);
+
+/* SIGINT and SIGTERM are kept for whoever waits for them. Call it before there is any thread. */
+int block_stop_signals(void);
+
+/* A task: aborts the socket when one of them comes. */
+int abort_at_signal(void *s);
 
 /* Raises the limit of descriptors as far as it goes and returns it. */
 uint64_t raise_descriptor_limit(void);
 
+uint64_t now_ns(void);
+
 /* ---- echo_server.c --------------------------------------------------------------------------- */
 
-/* Sends back what comes, to everybody, until `stop` is readable. Returns 0 then, or why it
- * cannot go on. */
-int echo_streams(weir_socket *listener, weir_socket *stop);
-int echo_datagrams(weir_socket *s, weir_socket *stop);
+/* In a task: sends back what comes, to everybody, until SIGINT or SIGTERM. `s` is a listener or a
+ * bound datagram socket. Returns 0 then, or why it cannot go on. */
+int echo_until_signal(weir_socket *s, bool datagrams);
 
 /* ---- relay.c --------------------------------------------------------------------------------- */
 
@@ -84,7 +94,8 @@ struct relay_options {
     int64_t timeout_ms; /* < 0: none */
 };
 
-/* Standard input to `s`, `s` to standard output, until both have ended. Returns an exit status. */
+/* In a task: standard input to `s`, `s` to standard output, until both have ended. Returns an exit
+ * status. */
 int relay(weir_socket *s, const struct relay_options *options);
 
 #endif

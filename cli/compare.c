@@ -3,12 +3,9 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define CONNECTIONS_MAX 100000
@@ -20,14 +17,15 @@
 #define DESCRIPTORS_SPARE 64
 
 static const char help[] =
-    "usage: weir compare [--to ADDRESS] [--connections N] [--size BYTES] [--seconds S] [--json]\n"
+    "usage: weir compare [--to ADDRESS] [--connections N] [--size BYTES] [--seconds S] [--loops]\n"
+    "                    [--json]\n"
     "\n"
-    "Measures what the two models cost the program that uses them: N connections to\n"
-    "an echo server, each sending a message, waiting for it to come back, and\n"
-    "sending the next; once in the blocking model (a thread for each connection)\n"
-    "and once in the non-blocking model (one thread, a poller). Prints requests per\n"
-    "second, CPU time per request, latency and memory per connection, and what\n"
-    "follows from them.\n"
+    "Measures what the models cost the program that uses them: N connections to an\n"
+    "echo server, each sending a message, waiting for it to come back, and sending\n"
+    "the next. One program in a straight line is run twice, with a thread and with a\n"
+    "task for each connection; a program of the non-blocking model does the same in\n"
+    "one thread with a poller. Prints requests per second, CPU time per request,\n"
+    "latency and memory per connection, and what follows from them.\n"
     "\n"
     "  --to ADDRESS        an echo server of yours (`weir echo` is one):\n"
     "                      tcp://HOST:PORT, unix:/PATH, unix:@NAME; by default one\n"
@@ -37,106 +35,14 @@ static const char help[] =
     "                      fill the buffers of both sides while nobody reads\n"
     "  --seconds S         for each model, 0.1 to 3600 (default 2), in 5 rounds\n"
     "                      that take turns\n"
+    "  --loops             tasks once on each loop that works here: epoll, io_uring,\n"
+    "                      poll; otherwise the environment chooses (WEIR_LOOP)\n"
     "  --json              print an object for programs instead; see weir(1)\n"
     "\n"
     "Each figure is the median of the rounds. CPU time is this side's, in user\n"
     "space and kernel, not the server's. Memory is how much the process grows by,\n"
     "stacks and message included, the kernel's own buffers not. Each round runs in\n"
     "a process of its own.\n";
-
-/* What a round's process tells its parent; it fits into a pipe at once. */
-struct verdict {
-    int rc;
-    char what[40];
-    char detail[400];
-    struct sample sample;
-};
-
-/* ---- processes ------------------------------------------------------------------------------- */
-
-/* Forks; the child ends with its parent, however that ends. */
-static pid_t fork_child(void)
-{
-    pid_t parent = getpid(), pid = fork();
-
-    if (pid != 0)
-        return pid < 0 ? -errno : pid;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(EXIT_FAILED);
-    return 0;
-}
-
-/* The server is a process, so that its CPU time and memory are not taken for the client's. */
-static int start_server(char *target, size_t size, pid_t *ret)
-{
-    weir_socket *listener = NULL, *stop = NULL;
-    pid_t pid;
-    int rc = weir_listen_on(&listener, "tcp://127.0.0.1:0", NULL);
-
-    if (rc < 0)
-        return rc;
-    rc = target_of_listener(listener, "tcp://", target, size);
-    pid = rc < 0 ? rc : fork_child();
-    if (pid == 0)
-        _exit(stop_signals(&stop) < 0 || echo_streams(listener, stop) < 0);
-    weir_close(listener);
-    if (pid < 0)
-        return (int)pid;
-    *ret = pid;
-    return 0;
-}
-
-static void stop_server(pid_t pid)
-{
-    if (pid <= 0)
-        return;
-    kill(pid, SIGTERM);
-    waitpid(pid, NULL, 0);
-}
-
-/* In the child. */
-static void run_model(const struct model *model, const struct load *load, struct verdict *v)
-{
-    static struct run run;
-    const char *what;
-
-    v->rc = run_open(&run, load, &what);
-    if (v->rc == 0) {
-        what = "talk to";
-        v->rc = model->drive(&run, &v->sample);
-    }
-    if (v->rc == 0 && v->sample.cpu_us <= 0) {
-        what = "any echo in a round from";
-        v->rc = WEIR_EDEADLINE;
-    }
-    snprintf(v->what, sizeof(v->what), "%s", what);
-    weir_error_detail(NULL, v->detail, sizeof(v->detail));
-    if (v->rc == 0)
-        run_close(&run);
-}
-
-static int measure(const struct model *model, const struct load *load, struct verdict *v)
-{
-    ssize_t got;
-    int fds[2];
-    pid_t pid;
-
-    if (pipe(fds) < 0)
-        return -errno;
-    pid = fork_child();
-    if (pid == 0) {
-        run_model(model, load, v);
-        _exit(write(fds[1], v, sizeof(*v)) != (ssize_t)sizeof(*v));
-    }
-    close(fds[1]);
-    got = pid < 0 ? 0 : read(fds[0], v, sizeof(*v));
-    close(fds[0]);
-    if (pid < 0)
-        return (int)pid;
-    waitpid(pid, NULL, 0);
-    return got == (ssize_t)sizeof(*v) ? 0 : -EIO;
-}
 
 /* ---- rounds ---------------------------------------------------------------------------------- */
 
@@ -174,30 +80,71 @@ static void end_progress(void)
         fputs("\r\033[K", stderr);
 }
 
-/* A B, B A, A B …: what changes slowly on the machine hits all alike. */
-static int run_rounds(const struct load *load, struct report *report)
+static int measure_column(const struct load *load, struct column *c, unsigned round)
 {
-    struct verdict verdict;
+    struct verdict v;
+    int rc;
+
+    show_progress(round, c->model);
+    rc = measure(c->model, load, &v);
+    if (rc < 0 || v.rc < 0)
+        end_progress();
+    if (rc < 0)
+        return failed(NULL, rc, "compare: the process that measures");
+    if (v.rc < 0)
+        return explain(load, c->model, &v);
+    c->samples[round] = v.sample;
+    snprintf(c->loop, sizeof(c->loop), "%s", v.loop);
+    snprintf(c->reason, sizeof(c->reason), "%s", v.reason);
+    return EXIT_SUCCESS;
+}
+
+/* A B C, C B A, A B C …: what changes slowly on the machine hits all alike. */
+static int run_rounds(struct report *report)
+{
+    int status = EXIT_SUCCESS;
 
     for (unsigned round = 0; round < COMPARE_ROUNDS; round++) {
-        for (unsigned i = 0; i < MODELS; i++) {
-            unsigned m = round % 2 == 0 ? i : MODELS - 1 - i;
-            int rc;
-
-            show_progress(round, &models[m]);
-            memset(&verdict, 0, sizeof(verdict));
-            rc = measure(&models[m], load, &verdict);
-            if (rc < 0 || verdict.rc < 0)
-                end_progress();
-            if (rc < 0)
-                return failed(NULL, rc, "compare: the process that measures");
-            if (verdict.rc < 0)
-                return explain(load, &models[m], &verdict);
-            report->samples[m][round] = verdict.sample;
+        for (size_t i = 0; i < report->count && status == EXIT_SUCCESS; i++) {
+            size_t column = round % 2 == 0 ? i : report->count - 1 - i;
+            status = measure_column(&report->load, &report->columns[column], round);
         }
     }
     end_progress();
-    return EXIT_SUCCESS;
+    return status;
+}
+
+/* ---- what to measure ------------------------------------------------------------------------- */
+
+static void add_column(struct report *report, const struct model *model)
+{
+    report->columns[report->count++].model = model;
+}
+
+/* Those that do not work here are left out, which is said. */
+static void add_loops(struct report *report)
+{
+    for (size_t i = 0; i < sizeof(models_by_loop) / sizeof(models_by_loop[0]); i++) {
+        const struct model *model = &models_by_loop[i];
+        struct verdict v;
+        int rc = measure(model, NULL, &v);
+
+        if (rc == 0 && v.rc == 0)
+            add_column(report, model);
+        else
+            say("compare: %s is left out: %s%s%s%s", model->loop, weir_strerror(rc < 0 ? rc : v.rc),
+                v.detail[0] ? " (" : "", v.detail, v.detail[0] ? ")" : "");
+    }
+}
+
+static void choose_columns(struct report *report, bool loops)
+{
+    add_column(report, &model_blocking);
+    add_column(report, &model_nonblocking);
+    if (loops)
+        add_loops(report);
+    if (report->count == 2)
+        add_column(report, &model_tasks);
 }
 
 /* A connection takes a descriptor, and so does each thread that waits. */
@@ -216,35 +163,45 @@ static int check_descriptors(const struct load *load)
     return EXIT_FAILED;
 }
 
-static int compare(struct load *load, bool json)
+struct wishes {
+    struct load load;
+    bool loops, json;
+};
+
+static int compare(const struct wishes *wishes)
 {
     static struct report report;
     static char target[TARGET_TEXT_MAX];
+    struct load *load = &report.load;
     pid_t server = 0;
-    int status = check_descriptors(load);
+    int rc, status = check_descriptors(&wishes->load);
 
     if (status != EXIT_SUCCESS)
         return status;
+    unsetenv("WEIR_MODEL");
+    unsetenv("WEIR_LOOPS");
+    *load = wishes->load;
+    choose_columns(&report, wishes->loops);
     if (!load->target) {
-        int rc = start_server(target, sizeof(target), &server);
+        rc = start_server(target, sizeof(target), &server);
         if (rc < 0)
             return failed(NULL, rc, "compare: start an echo server on 127.0.0.1");
         load->target = target;
         load->embedded = true;
     }
-    report.load = *load;
-    status = run_rounds(load, &report);
+    status = run_rounds(&report);
     stop_server(server);
     if (status == EXIT_SUCCESS)
-        (json ? report_json : report_table)(&report);
+        (wishes->json ? report_json : report_table)(&report);
     return status;
 }
 
 /* ---- options --------------------------------------------------------------------------------- */
 
 /* Returns 0, or the exit status of wrong use. */
-static int take_option(const char *command, int option, struct load *load, bool *json)
+static int take_option(const char *command, int option, struct wishes *wishes)
 {
+    struct load *load = &wishes->load;
     uint64_t count;
     int64_t ms;
 
@@ -270,8 +227,11 @@ static int take_option(const char *command, int option, struct load *load, bool 
             return wrong_use(command, "--seconds: \"%s\" is not 0.1 to 3600", optarg);
         load->round_ms = ms / COMPARE_ROUNDS;
         return 0;
+    case 'l':
+        wishes->loops = true;
+        return 0;
     default:
-        *json = true;
+        wishes->json = true;
         return 0;
     }
 }
@@ -283,20 +243,22 @@ int command_compare(int argc, char **argv)
                                             {"connections", required_argument, NULL, 'c'},
                                             {"size", required_argument, NULL, 'b'},
                                             {"seconds", required_argument, NULL, 's'},
+                                            {"loops", no_argument, NULL, 'l'},
                                             {"json", no_argument, NULL, 'j'},
                                             {0}};
-    struct load load = {.connections = 50, .size = 64, .round_ms = 2000 / COMPARE_ROUNDS};
-    bool json = false;
+    struct wishes wishes = {
+        .load = {.connections = 50, .size = 64, .round_ms = 2000 / COMPARE_ROUNDS},
+    };
     int option, status;
 
     while ((option = next_option(argc, argv, "h", options, help, &status)) != -1) {
         if (option == 0)
             return status;
-        status = take_option(argv[0], option, &load, &json);
+        status = take_option(argv[0], option, &wishes);
         if (status != 0)
             return status;
     }
     if (argc > optind)
         return wrong_use(argv[0], "\"%s\" is one argument too many", argv[optind]);
-    return compare(&load, json);
+    return compare(&wishes);
 }

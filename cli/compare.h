@@ -9,10 +9,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <weir.h>
 
 #define COMPARE_ROUNDS 5
-#define MODELS         2
+#define MODELS_MAX     5
 
 struct load {
     const char *target;
@@ -52,16 +53,19 @@ struct run {
 };
 
 /* A model drives the open connections of a run: run_start(), requests until run_end_ns(),
- * run_stop(). Returns 0 or why it failed. */
+ * run_stop(). Returns 0 or why it failed.
+ *
+ * The straight-line program is there several times; what it runs on is chosen as its users would,
+ * by WEIR_MODEL and WEIR_LOOP. */
 struct model {
     const char *name, *title, *explanation;
     int (*drive)(struct run *r, struct sample *ret);
+    const char *model; /* for WEIR_MODEL; NULL: it is not a matter of tasks */
+    const char *loop;  /* for WEIR_LOOP; NULL: as it is */
 };
 
-extern const struct model models[MODELS];
-
-int drive_threads(struct run *r, struct sample *ret);
-int drive_poller(struct run *r, struct sample *ret);
+extern const struct model model_blocking, model_nonblocking, model_tasks;
+extern const struct model models_by_loop[3];
 
 /* ---- compare_run.c --------------------------------------------------------------------------- */
 
@@ -69,7 +73,6 @@ int drive_poller(struct run *r, struct sample *ret);
 int run_open(struct run *r, const struct load *load, const char **ret_what);
 void run_close(struct run *r);
 
-uint64_t now_ns(void);
 uint64_t run_end_ns(const struct run *r);
 void run_start(struct run *r);
 void run_stop(struct run *r, struct sample *ret);
@@ -78,11 +81,39 @@ void run_count(struct run *r, uint64_t latency_ns);
 /* One request and its reply, in blocking mode. */
 int exchange(struct connection *c, const char *message, size_t size);
 
+/* ---- compare_process.c ----------------------------------------------------------------------- */
+
+/* What a round's process tells its parent; it fits into a pipe at once. */
+struct verdict {
+    int rc;
+    char what[40];
+    char detail[400];
+    char loop[16], reason[100];
+    struct sample sample;
+};
+
+/* Measures one round in a process of its own; without a load it only sees whether the model works
+ * here. Returns -errno if there is no such process; how it went is in `*v`. */
+int measure(const struct model *model, const struct load *load, struct verdict *v);
+
+/* An echo server on this machine; its address goes to `target`. */
+int start_server(char *target, size_t size, pid_t *ret);
+void stop_server(pid_t pid);
+
 /* ---- compare_report.c ------------------------------------------------------------------------ */
 
+struct column {
+    const struct model *model;
+    char loop[16];    /* that the tasks ran on; "" if it is not a matter of tasks */
+    char reason[100]; /* why that one */
+    struct sample samples[COMPARE_ROUNDS];
+};
+
+/* The first two are model_blocking and model_nonblocking, all others are of tasks. */
 struct report {
     struct load load;
-    struct sample samples[MODELS][COMPARE_ROUNDS];
+    size_t count;
+    struct column columns[MODELS_MAX];
 };
 
 void report_table(const struct report *r);

@@ -1,150 +1,139 @@
-/* The two models. Each connection has one request under way; the next follows its reply. */
+/* The models. Each connection has one request under way; the next follows its reply. */
+#include "cli.h"
 #include "compare.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <stdlib.h>
-#include <time.h>
 
-/* How long a server may take for the last replies. */
-#define GRACE_S 5
+/* How long a server may take for the first replies, and for the last. */
+#define GRACE_MS 5000
 
 #define EVENTS_MAX   256
-#define STACK_BYTES  ((size_t)256 * 1024)
 #define WAIT_STEP_MS 1000
 
-const struct model models[MODELS] = {
-    {"blocking", "blocking", "a thread each", drive_threads},
-    {"nonblocking", "non-blocking", "one poller", drive_poller},
+static int drive_straight(struct run *r, struct sample *ret);
+static int drive_poller(struct run *r, struct sample *ret);
+
+const struct model model_blocking = {
+    "blocking", "blocking", "a thread each", drive_straight, "threads", NULL,
+};
+const struct model model_nonblocking = {
+    "nonblocking", "non-blocking", "one poller", drive_poller, NULL, NULL,
+};
+const struct model model_tasks = {
+    "tasks", "tasks", NULL, drive_straight, "tasks", NULL,
+};
+const struct model models_by_loop[3] = {
+    {"tasks-epoll", "tasks", NULL, drive_straight, "tasks", "epoll"},
+    {"tasks-io_uring", "tasks", NULL, drive_straight, "tasks", "io_uring"},
+    {"tasks-poll", "tasks", NULL, drive_straight, "tasks", "poll"},
 };
 
-/* ---- blocking: a thread for each connection -------------------------------------------------- */
+/* ---- the straight line: a task, or a thread, for each connection ----------------------------- */
 
 struct crew {
     struct run *run;
-    sem_t ready, go;
+    weir_group *tasks;
+    weir_channel *ready; /* each says so once */
+    weir_channel *start; /* which is when this is shut */
 };
 
 struct worker {
     struct crew *crew;
     struct connection *connection;
-    pthread_t thread;
-    int rc;
 };
 
-static void wait_for(sem_t *semaphore)
+static int converse(void *worker)
 {
-    while (sem_wait(semaphore) < 0)
-        ;
-}
-
-static void *converse(void *arg)
-{
-    struct worker *w = arg;
+    const struct worker *w = worker;
     struct run *r = w->crew->run;
+    char nothing = 0;
+    int rc = exchange(w->connection, r->message, r->load->size);
 
-    w->rc = exchange(w->connection, r->message, r->load->size);
-    sem_post(&w->crew->ready);
-    wait_for(&w->crew->go);
-    while (w->rc == 0 && !atomic_load_explicit(&r->over, memory_order_relaxed)) {
+    weir_channel_send(w->crew->ready, &nothing);
+    weir_channel_recv(w->crew->start, &nothing);
+    while (rc == 0 && !atomic_load_explicit(&r->over, memory_order_relaxed)) {
         uint64_t begun_ns = now_ns();
-        w->rc = exchange(w->connection, r->message, r->load->size);
-        if (w->rc == 0)
-            run_count(r, now_ns() - begun_ns);
-    }
-    return NULL;
-}
-
-static void sleep_until(uint64_t time_ns)
-{
-    const struct timespec until = {(time_t)(time_ns / 1000000000), (long)(time_ns % 1000000000)};
-
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
-        ;
-}
-
-static void abort_all(struct run *r)
-{
-    for (size_t i = 0; i < r->load->connections; i++)
-        weir_abort(r->connections[i].s);
-}
-
-/* Waits for the threads; those that a silent server keeps are freed by weir_abort. */
-static int dismiss(struct run *r, struct worker *workers, size_t count)
-{
-    struct timespec until;
-    int rc = 0;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += GRACE_S;
-    for (size_t i = 0; i < count; i++) {
-        if (pthread_timedjoin_np(workers[i].thread, NULL, &until) != 0) {
-            rc = WEIR_EDEADLINE;
-            abort_all(r);
-            pthread_join(workers[i].thread, NULL);
-        }
+        rc = exchange(w->connection, r->message, r->load->size);
         if (rc == 0)
-            rc = workers[i].rc;
+            run_count(r, now_ns() - begun_ns);
     }
     return rc;
 }
 
-/* Starts a thread for each connection and returns how many there are; fewer if no more can be
- * had. */
-static size_t hire(struct crew *crew, struct worker *workers, int *ret_rc)
+static int crew_open(struct crew *crew)
 {
-    size_t count = crew->run->load->connections, i;
-    pthread_attr_t attributes;
+    int rc = weir_group_open(&crew->tasks, NULL);
+
+    if (rc == 0)
+        rc = weir_channel_open(&crew->ready, 1, 0);
+    if (rc == 0)
+        rc = weir_channel_open(&crew->start, 1, 0);
+    return rc;
+}
+
+static void crew_close(struct crew *crew)
+{
+    weir_group_close(crew->tasks);
+    weir_channel_close(crew->start);
+    weir_channel_close(crew->ready);
+}
+
+/* Tasks inherit the limits of whoever starts them, so none holds here. */
+static int crew_hire(struct crew *crew)
+{
+    struct run *r = crew->run;
     int rc = 0;
 
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    for (i = 0; i < count; i++) {
-        workers[i].crew = crew;
-        workers[i].connection = &crew->run->connections[i];
-        rc = pthread_create(&workers[i].thread, &attributes, converse, &workers[i]);
-        if (rc != 0)
-            break;
+    for (size_t i = 0; i < r->load->connections && rc == 0; i++) {
+        const struct worker worker = {crew, &r->connections[i]};
+        rc = weir_go_copy(crew->tasks, converse, &worker, sizeof(worker));
     }
-    pthread_attr_destroy(&attributes);
-    *ret_rc = -rc;
-    return i;
+    return rc;
 }
 
-static void start_together(struct crew *crew, size_t count)
+/* Waits until each has had an answer. */
+static int crew_assemble(struct crew *crew)
 {
-    for (size_t i = 0; i < count; i++)
-        wait_for(&crew->ready);
-    run_start(crew->run);
-    for (size_t i = 0; i < count; i++)
-        sem_post(&crew->go);
+    char nothing;
+    int rc = 0;
+    WEIR_WITHIN_MS(GRACE_MS);
+
+    for (size_t i = 0; i < crew->run->load->connections && rc >= 0; i++)
+        rc = weir_channel_recv(crew->ready, &nothing);
+    return rc < 0 ? rc : 0;
 }
 
-int drive_threads(struct run *r, struct sample *ret)
+/* A server may leave some without their last answer: closing the group ends those. */
+static int crew_dismiss(struct crew *crew)
 {
-    size_t hired, count = r->load->connections;
+    int rc, failure = 0;
+    WEIR_WITHIN_MS(GRACE_MS);
+
+    atomic_store(&crew->run->over, true);
+    rc = weir_group_wait(crew->tasks, &failure);
+    return rc < 0 ? rc : failure;
+}
+
+static int drive_straight(struct run *r, struct sample *ret)
+{
     struct crew crew = {.run = r};
-    struct worker *workers = calloc(count, sizeof(*workers));
-    int rc, ended;
+    int rc = crew_open(&crew);
 
-    if (!workers)
-        return -ENOMEM;
-    sem_init(&crew.ready, 0, 0);
-    sem_init(&crew.go, 0, 0);
-    hired = hire(&crew, workers, &rc);
-    atomic_store(&r->over, hired < count);
-    start_together(&crew, hired);
-    if (hired == count) {
-        sleep_until(run_end_ns(r));
-        run_stop(r, ret);
-        atomic_store(&r->over, true);
+    if (rc == 0)
+        rc = crew_hire(&crew);
+    if (rc == 0)
+        rc = crew_assemble(&crew);
+    if (rc == 0) {
+        run_start(r);
+        weir_channel_shut(crew.start);
+        rc = weir_sleep(r->load->round_ms);
     }
-    ended = dismiss(r, workers, hired);
-    sem_destroy(&crew.go);
-    sem_destroy(&crew.ready);
-    free(workers);
-    return rc < 0 ? rc : ended;
+    if (rc == 0) {
+        run_stop(r, ret);
+        rc = crew_dismiss(&crew);
+    }
+    crew_close(&crew);
+    return rc;
 }
 
 /* ---- non-blocking: one thread, one poller ---------------------------------------------------- */
@@ -197,7 +186,7 @@ static int begin_all(struct run *r, weir_poller *p)
     return rc;
 }
 
-int drive_poller(struct run *r, struct sample *ret)
+static int drive_poller(struct run *r, struct sample *ret)
 {
     weir_event events[EVENTS_MAX];
     weir_poller *p = NULL;

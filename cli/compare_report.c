@@ -8,6 +8,8 @@
  * that. */
 #define CLEAR_RATIO 1.10
 
+#define ADVICE_MAX 600
+
 /* ---- medians --------------------------------------------------------------------------------- */
 
 enum figure { REQUESTS, CPU, MEDIAN, P99, MEMORY, FIGURES };
@@ -46,7 +48,7 @@ static double median_of(const struct report *r, size_t model, enum figure f)
     double values[COMPARE_ROUNDS];
 
     for (size_t i = 0; i < COMPARE_ROUNDS; i++)
-        values[i] = figure_of(&r->samples[model][i], f);
+        values[i] = figure_of(&r->columns[model].samples[i], f);
     return median(values, COMPARE_ROUNDS);
 }
 
@@ -60,8 +62,8 @@ static double clear_ratio(const struct report *r, size_t a, size_t b, enum figur
     size_t above = 0;
 
     for (size_t i = 0; i < COMPARE_ROUNDS; i++) {
-        double base = figure_of(&r->samples[a][i], f);
-        ratios[i] = base > 0 ? figure_of(&r->samples[b][i], f) / base : 1;
+        double base = figure_of(&r->columns[a].samples[i], f);
+        ratios[i] = base > 0 ? figure_of(&r->columns[b].samples[i], f) / base : 1;
         above += ratios[i] > 1;
     }
     ratio = median(ratios, COMPARE_ROUNDS);
@@ -70,50 +72,106 @@ static double clear_ratio(const struct report *r, size_t a, size_t b, enum figur
     return ratio > CLEAR_RATIO || ratio < 1 / CLEAR_RATIO ? ratio : 1;
 }
 
-/* Ratios of the better model to the other; 1 is "no clear difference". */
-static void describe_gains(double cpu, double requests, char *buf, size_t size)
+enum { THREADS, POLLER, TASKS };
+
+/* How column `b` compares with column `a`; 1 is "no clear difference". */
+struct comparison {
+    double cpu, requests;
+    int cheaper, faster; /* 1, 0 or -1 */
+};
+
+static struct comparison compare_columns(const struct report *r, size_t a, size_t b)
 {
-    if (cpu == 1)
+    double cpu = clear_ratio(r, a, b, CPU), requests = clear_ratio(r, a, b, REQUESTS);
+
+    return (struct comparison){
+        .cpu = cpu,
+        .requests = requests,
+        .cheaper = (cpu < 1) - (cpu > 1),
+        .faster = (requests > 1) - (requests < 1),
+    };
+}
+
+static bool is_better(struct comparison c)
+{
+    return c.cheaper + c.faster > 0;
+}
+
+static void describe_gains(struct comparison c, char *buf, size_t size)
+{
+    if (c.cpu == 1)
         snprintf(buf, size, "answers %.2f times as many requests per second, for as much CPU each",
-                 requests);
-    else if (requests == 1)
+                 c.requests);
+    else if (c.requests == 1)
         snprintf(buf, size, "takes %.2f times the CPU per request, for as many requests per second",
-                 cpu);
+                 c.cpu);
     else
         snprintf(buf, size,
                  "takes %.2f times the CPU per request and answers %.2f times as many per second",
-                 cpu, requests);
+                 c.cpu, c.requests);
 }
 
-/* The better one in CPU per request and in requests per second is advised; where both are alike,
- * the blocking one, for its simpler code. */
-static void advise(const struct report *r, char *buf, size_t size)
+/* The first of the loops that none of the others is better than. */
+static size_t best_tasks(const struct report *r)
 {
-    enum { BLOCKING, NONBLOCKING };
-    double cpu = clear_ratio(r, BLOCKING, NONBLOCKING, CPU);
-    double requests = clear_ratio(r, BLOCKING, NONBLOCKING, REQUESTS);
-    int cheaper = (cpu < 1) - (cpu > 1), faster = (requests > 1) - (requests < 1);
-    bool nonblocking = cheaper + faster > 0;
+    size_t best = TASKS;
+
+    for (size_t i = TASKS + 1; i < r->count; i++)
+        if (is_better(compare_columns(r, best, i)))
+            best = i;
+    return best;
+}
+
+/* What the straight-line program should run on. Returns its column. */
+static size_t advise_model(const struct report *r, char *buf, size_t size)
+{
+    size_t tasks = best_tasks(r), better;
+    const char *loop = r->columns[tasks].model->loop;
+    struct comparison c = compare_columns(r, THREADS, tasks);
     char gains[120];
 
-    if (cheaper == 0 && faster == 0) {
+    if (c.cheaper == 0 && c.faster == 0) {
         snprintf(buf, size,
-                 "too close to call at this load, so choose blocking, the simpler program, and "
-                 "measure again with as many --connections as you expect.");
-    } else if (cheaper + faster == 0) {
+                 "write it in a straight line; threads or tasks is too close to call at this load, "
+                 "so measure again with as many --connections as you expect.");
+        return tasks;
+    }
+    if (c.cheaper + c.faster == 0) {
         snprintf(
             buf, size,
-            "it depends: %s takes less CPU (%.2f times), but %s answers more requests per second "
-            "(%.2f times); choose by what you are short of.",
-            cheaper > 0 ? "non-blocking" : "blocking", cheaper > 0 ? cpu : 1 / cpu,
-            faster > 0 ? "non-blocking" : "blocking", faster > 0 ? requests : 1 / requests);
-    } else {
-        describe_gains(nonblocking ? cpu : 1 / cpu, nonblocking ? requests : 1 / requests, gains,
-                       sizeof(gains));
-        snprintf(buf, size, "choose %s for this load%s: it %s.",
-                 nonblocking ? "non-blocking" : "blocking",
-                 nonblocking ? "" : ", and have the simpler program too", gains);
+            "write it in a straight line; it depends what it should run on: %s take less CPU "
+            "(%.2f times), but %s answer more requests per second (%.2f times); choose by what "
+            "you are short of.",
+            c.cheaper > 0 ? "tasks" : "threads", c.cheaper > 0 ? c.cpu : 1 / c.cpu,
+            c.faster > 0 ? "tasks" : "threads", c.faster > 0 ? c.requests : 1 / c.requests);
+        return tasks;
     }
+    better = is_better(c) ? tasks : THREADS;
+    describe_gains(better == tasks ? c : compare_columns(r, tasks, THREADS), gains, sizeof(gains));
+    snprintf(buf, size,
+             "write it in a straight line and run it as %s (WEIR_MODEL=%s%s%s): that "
+             "%s, compared with %s.",
+             r->columns[better].model->model, r->columns[better].model->model,
+             better == tasks && loop ? " WEIR_LOOP=" : "", better == tasks && loop ? loop : "",
+             gains, better == tasks ? "threads" : "tasks");
+    return better;
+}
+
+/* A program of the non-blocking model has to be written for that: it has to be worth it. */
+static void advise(const struct report *r, char *buf, size_t size)
+{
+    size_t straight = advise_model(r, buf, size), length = strlen(buf);
+    struct comparison c = compare_columns(r, straight, POLLER);
+    char gains[120];
+
+    if (!is_better(c)) {
+        snprintf(buf + length, size - length, " A poller gains nothing over that.");
+        return;
+    }
+    describe_gains(c, gains, sizeof(gains));
+    snprintf(buf + length, size - length,
+             " A poller, with a program written around it, %s, compared with %s.", gains,
+             r->columns[straight].model->model);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -130,27 +188,44 @@ static const struct {
     [MEMORY] = {"memory per connection", "KiB", "memory_bytes_per_connection", 1024, 1},
 };
 
+static void print_heads(const struct report *r)
+{
+    printf("%-26s", "");
+    for (size_t i = 0; i < r->count; i++)
+        printf("%16s", r->columns[i].model->title);
+    printf("\n%-26s", "");
+    for (size_t i = 0; i < r->count; i++) {
+        char text[32];
+        const char *explanation = r->columns[i].model->explanation;
+        snprintf(text, sizeof(text), "on %s", r->columns[i].loop);
+        printf("%16s", explanation ? explanation : text);
+    }
+}
+
+/* Why this loop, where nobody has asked for it. */
+static void print_reason(const struct column *tasks)
+{
+    if (!tasks->model->loop && tasks->reason[0])
+        printf("\n\nTasks run on %s: %s.", tasks->loop, tasks->reason);
+}
+
 void report_table(const struct report *r)
 {
-    char advice[300];
+    char advice[ADVICE_MAX];
     const struct load *load = &r->load;
 
     printf("%zu connection%s, %zu-byte messages, %s %s, %g s for each model in %d rounds\n\n",
            load->connections, load->connections == 1 ? "" : "s", load->size,
            load->embedded ? "own echo server at" : "to", load->target,
            (double)(load->round_ms * COMPARE_ROUNDS) / 1000, COMPARE_ROUNDS);
-    printf("%-26s", "");
-    for (size_t m = 0; m < MODELS; m++)
-        printf("%16s", models[m].title);
-    printf("\n%-26s", "");
-    for (size_t m = 0; m < MODELS; m++)
-        printf("%16s", models[m].explanation);
+    print_heads(r);
     for (enum figure f = 0; f < FIGURES; f++) {
         printf("\n%-26s", figures[f].title);
-        for (size_t m = 0; m < MODELS; m++)
-            printf("%16.*f", figures[f].decimals, median_of(r, m, f) / figures[f].divisor);
+        for (size_t i = 0; i < r->count; i++)
+            printf("%16.*f", figures[f].decimals, median_of(r, i, f) / figures[f].divisor);
         printf(figures[f].unit[0] ? " %s" : "%s", figures[f].unit);
     }
+    print_reason(&r->columns[TASKS]);
     advise(r, advice, sizeof(advice));
     printf("\n\nAdvice: %s\n", advice);
 }
@@ -170,25 +245,26 @@ static void print_string(const char *text)
     putchar('"');
 }
 
-static void print_model(const struct report *r, size_t m)
+static void print_column(const struct report *r, size_t column)
 {
-    printf("    {\"name\": \"%s\"", models[m].name);
+    const struct column *c = &r->columns[column];
+
+    printf("    {\"name\": \"%s\",\n     \"loop\": \"%s\"", c->model->name, c->loop);
     for (enum figure f = 0; f < FIGURES; f++)
-        printf(",\n     \"%s\": %.3f", figures[f].key, median_of(r, m, f));
+        printf(",\n     \"%s\": %.3f", figures[f].key, median_of(r, column, f));
     printf(",\n     \"rounds\": [");
     for (size_t i = 0; i < COMPARE_ROUNDS; i++) {
         printf("%s\n       {", i ? "," : "");
         for (enum figure f = 0; f < FIGURES; f++)
-            printf("%s\"%s\": %.3f", f ? ", " : "", figures[f].key,
-                   figure_of(&r->samples[m][i], f));
+            printf("%s\"%s\": %.3f", f ? ", " : "", figures[f].key, figure_of(&c->samples[i], f));
         printf("}");
     }
-    printf("]}%s\n", m + 1 < MODELS ? "," : "");
+    printf("]}%s\n", column + 1 < r->count ? "," : "");
 }
 
 void report_json(const struct report *r)
 {
-    char advice[300];
+    char advice[ADVICE_MAX];
 
     advise(r, advice, sizeof(advice));
     printf("{\n  \"weir\": \"%s\",\n  \"to\": ", weir_version());
@@ -197,8 +273,8 @@ void report_json(const struct report *r)
            r->load.embedded ? "true" : "false", r->load.connections, r->load.size);
     printf("  \"seconds\": %g,\n  \"models\": [\n",
            (double)(r->load.round_ms * COMPARE_ROUNDS) / 1000);
-    for (size_t m = 0; m < MODELS; m++)
-        print_model(r, m);
+    for (size_t i = 0; i < r->count; i++)
+        print_column(r, i);
     printf("  ],\n  \"advice\": ");
     print_string(advice);
     printf("\n}\n");

@@ -1,3 +1,4 @@
+#include "cli.h"
 #include "compare.h"
 
 #include <errno.h>
@@ -10,17 +11,12 @@
 #define SETUP_MS   20000
 #define DIAL_BATCH 128
 
-static uint64_t read_clock(clockid_t clock)
+static uint64_t cpu_ns(void)
 {
     struct timespec t;
 
-    clock_gettime(clock, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-uint64_t now_ns(void)
-{
-    return read_clock(CLOCK_MONOTONIC);
 }
 
 /* The resident memory of the process. statm is off by some pages for each processor, this is
@@ -92,7 +88,7 @@ static double percentile_us(const struct run *r, uint64_t requests, double share
 void run_start(struct run *r)
 {
     r->start_ns = now_ns();
-    r->start_cpu_ns = read_clock(CLOCK_PROCESS_CPUTIME_ID);
+    r->start_cpu_ns = cpu_ns();
 }
 
 uint64_t run_end_ns(const struct run *r)
@@ -102,7 +98,7 @@ uint64_t run_end_ns(const struct run *r)
 
 void run_stop(struct run *r, struct sample *ret)
 {
-    uint64_t cpu_ns = read_clock(CLOCK_PROCESS_CPUTIME_ID) - r->start_cpu_ns;
+    uint64_t used_ns = cpu_ns() - r->start_cpu_ns;
     uint64_t elapsed_ns = now_ns() - r->start_ns;
     uint64_t requests = requests_done(r);
     uint64_t memory = resident_bytes();
@@ -110,7 +106,7 @@ void run_stop(struct run *r, struct sample *ret)
 
     *ret = (struct sample){
         .requests_per_second = (double)requests * 1e9 / (double)elapsed_ns,
-        .cpu_us = requests ? (double)cpu_ns / 1000 / (double)requests : 0,
+        .cpu_us = requests ? (double)used_ns / 1000 / (double)requests : 0,
         .median_us = percentile_us(r, requests, 0.5),
         .p99_us = percentile_us(r, requests, 0.99),
         .memory_bytes = grown / (double)r->load->connections,

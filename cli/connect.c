@@ -23,13 +23,27 @@ static const char help[] =
     "\n"
     "  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | weir connect example.com:80\n";
 
+static int talk(void *options)
+{
+    const struct relay_options *relaying = options;
+    weir_socket *s = NULL;
+    weir_scope limit = weir_deadline_start(relaying->timeout_ms);
+    int status, rc = weir_dial(&s, relaying->peer, NULL);
+
+    weir_scope_end(limit);
+    if (rc < 0)
+        return target_failed("connect", relaying->peer, rc);
+    status = relay(s, relaying);
+    weir_close(s);
+    return status;
+}
+
 int command_connect(int argc, char **argv)
 {
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'}, {"timeout", required_argument, NULL, 't'}, {0}};
     struct relay_options relaying = {.timeout_ms = -1};
-    weir_socket *s = NULL;
-    int option, status, rc;
+    int option, status;
 
     while ((option = next_option(argc, argv, "ht:", options, help, &status)) != -1) {
         if (option == 0)
@@ -41,11 +55,5 @@ int command_connect(int argc, char **argv)
         return wrong_use(argv[0], "one ADDRESS to connect to is needed");
     relaying.peer = argv[optind];
     relaying.datagrams = target_is_datagram(relaying.peer);
-
-    rc = weir_dial(&s, relaying.peer, WEIR_DIAL_OPTIONS(.timeout_ms = relaying.timeout_ms));
-    if (rc < 0)
-        return target_failed("connect", relaying.peer, rc);
-    status = relay(s, &relaying);
-    weir_close(s);
-    return status;
+    return run_command(talk, &relaying, false);
 }

@@ -65,12 +65,14 @@ static int converse(weir_socket **s, const char *target, struct relay_options re
 {
     char text[TARGET_TEXT_MAX];
     int rc = target_of_listener(*s, target, text, sizeof(text));
+    weir_scope limit;
 
     if (rc < 0)
         return failed(*s, rc, "listen on %s", target);
     say("listening on %s", text);
-    weir_set_timeout(*s, relaying.timeout_ms);
+    limit = weir_deadline_start(relaying.timeout_ms);
     rc = take_first(s, relaying.datagrams);
+    weir_scope_end(limit);
     target_unlink(target);
     if (rc < 0)
         return failed(*s, rc, "wait for somebody on %s", text);
@@ -79,13 +81,25 @@ static int converse(weir_socket **s, const char *target, struct relay_options re
     return relay(*s, &relaying);
 }
 
+static int listen_once(void *options)
+{
+    const struct relay_options *relaying = options;
+    weir_socket *s = NULL;
+    int status, rc = weir_listen_on(&s, relaying->peer, NULL);
+
+    if (rc < 0)
+        return target_failed("listen on", relaying->peer, rc);
+    status = converse(&s, relaying->peer, *relaying);
+    weir_close(s);
+    return status;
+}
+
 int command_listen(int argc, char **argv)
 {
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'}, {"timeout", required_argument, NULL, 't'}, {0}};
     struct relay_options relaying = {.timeout_ms = -1};
-    weir_socket *s = NULL;
-    int option, status, rc;
+    int option, status;
 
     while ((option = next_option(argc, argv, "ht:", options, help, &status)) != -1) {
         if (option == 0)
@@ -95,12 +109,7 @@ int command_listen(int argc, char **argv)
     }
     if (argc - optind != 1)
         return wrong_use(argv[0], "one ADDRESS to listen on is needed");
-    relaying.datagrams = target_is_datagram(argv[optind]);
-
-    rc = weir_listen_on(&s, argv[optind], NULL);
-    if (rc < 0)
-        return target_failed("listen on", argv[optind], rc);
-    status = converse(&s, argv[optind], relaying);
-    weir_close(s);
-    return status;
+    relaying.peer = argv[optind];
+    relaying.datagrams = target_is_datagram(relaying.peer);
+    return run_command(listen_once, &relaying, false);
 }

@@ -23,7 +23,7 @@ static const char help[] =
     "  weir connect ADDRESS    connect; standard input to the peer, the peer to standard output\n"
     "  weir listen ADDRESS     take one connection, then the same\n"
     "  weir resolve NAME       the addresses of a host, how long that took, who answered\n"
-    "  weir compare            what the blocking and the non-blocking model cost, side by side\n"
+    "  weir compare            what threads, tasks and a poller cost, side by side\n"
     "\n"
     "  weir COMMAND --help     more about one of them\n"
     "  weir --version\n"

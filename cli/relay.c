@@ -1,8 +1,9 @@
-/* netcat's work: two flows of bytes over one poller. */
+/* netcat's work: a task for each direction. */
 #include "cli.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -11,208 +12,185 @@
 /* What fits into one packet nearly everywhere. */
 #define DATAGRAM_BYTES 1200
 
-/* How often a flow may move bytes before the other has its turn. */
-#define BATCH 16
-
 /* UDP has no end: how long to wait for answers after the last message. */
 #define DATAGRAM_LINGER_MS 1000
 
-struct flow {
-    weir_socket *from, *to;
-    const char *from_name, *to_name;
-    size_t chunk;      /* how much to take at a time */
-    size_t start, end; /* bytes [start, end) wait to be written */
-    bool messages;     /* 0 bytes are a message, not the end */
-    bool ended;        /* nothing more comes from `from`, and `to` has all of it */
-    char bytes[FLOW_BYTES];
-};
-
-struct watched {
-    weir_socket *socket;
-    unsigned events;
-};
+#define UNDECIDED (-1)
 
 struct relay {
-    const struct relay_options *options;
-    weir_poller *poller;
-    struct watched input, output, network;
-    struct flow out, in; /* to the peer, from the peer */
+    const char *peer;
+    bool datagrams;
+    int64_t timeout_ms;
+    weir_socket *network, *input, *output;
+    weir_group *tasks;
+    _Atomic uint64_t moved_ns; /* when bytes last came or went */
+    atomic_bool input_ended, peer_ended;
+    atomic_int status; /* how it ends, or UNDECIDED */
 };
 
-/* Whoever reads our output has gone. Programs that do not ask die of SIGPIPE then, quietly. */
-static int output_gone(void)
+/* Whoever is the first to know how it ends says so, and the others stop. True for the first. */
+static bool decide(struct relay *r, int status)
 {
-    raise(SIGPIPE);
-    return EXIT_FAILED;
+    int undecided = UNDECIDED;
+
+    if (!atomic_compare_exchange_strong(&r->status, &undecided, status))
+        return false;
+    weir_group_cancel(r->tasks);
+    return true;
 }
 
-static int flow_write(struct flow *f)
+static int give_up(struct relay *r, int rc, const char *what)
 {
-    ssize_t n = weir_send(f->to, f->bytes + f->start, f->end - f->start);
-
-    if (n < 0)
-        return (int)n;
-    f->start += (size_t)n;
-    if (f->start >= f->end)
-        f->start = f->end = 0;
-    return 0;
-}
-
-static int flow_read(struct flow *f)
-{
-    ssize_t n = weir_recv(f->from, f->bytes, f->chunk);
-
-    if (n < 0)
-        return (int)n;
-    f->end = (size_t)n;
-    f->ended = n == 0 && !f->messages;
-    return 0;
-}
-
-/* Moves what can be moved. Returns 0, or the error, and in `*ret_name` whose it is. */
-static int flow_move(struct flow *f, const char **ret_name)
-{
-    int rc = 0;
-
-    for (int i = 0; i < BATCH && !f->ended && rc == 0; i++) {
-        bool writes = f->end > f->start;
-        *ret_name = writes ? f->to_name : f->from_name;
-        rc = writes ? flow_write(f) : flow_read(f);
-    }
-    return weir_in_progress(rc) ? 0 : rc;
-}
-
-static unsigned flow_reads(const struct flow *f)
-{
-    return !f->ended && f->end == f->start ? WEIR_READABLE : 0;
-}
-
-static unsigned flow_writes(const struct flow *f)
-{
-    return f->end > f->start ? WEIR_WRITABLE : 0;
-}
-
-/* A descriptor that nothing is wanted from is not watched: a pipe without a peer would be ready for
- * ever. */
-static int watch(weir_poller *p, struct watched *w, unsigned events)
-{
-    unsigned before = w->events;
-
-    if (events == before)
-        return 0;
-    w->events = events;
-    if (events == 0)
-        return weir_poller_remove(p, w->socket);
-    return before == 0 ? weir_poller_add(p, w->socket, events, NULL)
-                       : weir_poller_modify(p, w->socket, events, NULL);
-}
-
-static int watch_all(struct relay *r)
-{
-    int rc = watch(r->poller, &r->input, flow_reads(&r->out));
-
-    if (rc == 0)
-        rc = watch(r->poller, &r->output, flow_writes(&r->in));
-    if (rc == 0)
-        rc = watch(r->poller, &r->network, flow_reads(&r->in) | flow_writes(&r->out));
+    if (rc != -ECANCELED && decide(r, EXIT_FAILED))
+        failed(NULL, rc, "%s", what);
     return rc;
 }
 
-/* Returns an exit status, or -1 to go on. */
-static int move(struct relay *r)
+static void note_movement(struct relay *r)
 {
-    bool input_had_ended = r->out.ended;
-    const char *name = NULL;
-    int rc = flow_move(&r->out, &name);
+    atomic_store(&r->moved_ns, now_ns());
+}
 
-    if (rc == 0)
-        rc = flow_move(&r->in, &name);
-    if (rc == -EPIPE && name == r->in.to_name)
-        return output_gone();
-    if (rc < 0)
-        return failed(NULL, rc, "%s", name);
-    if (r->out.ended && !input_had_ended && !r->options->datagrams) {
-        rc = weir_shutdown(r->network.socket, SHUT_WR);
-        if (rc < 0 && rc != -ENOTCONN) /* ENOTCONN: it was reset; reading will say so */
-            return failed(r->network.socket, rc, "end the conversation with %s", r->options->peer);
+/* Ends when nothing has moved for the time-out. */
+static int watch(void *relay)
+{
+    struct relay *r = relay;
+
+    for (;;) {
+        int64_t idle_ms = (int64_t)((now_ns() - r->moved_ns) / 1000000);
+        if (idle_ms >= r->timeout_ms)
+            break;
+        if (weir_sleep(r->timeout_ms - idle_ms) < 0)
+            return 0;
     }
+    if (r->datagrams && r->input_ended)
+        decide(r, EXIT_SUCCESS);
+    else if (decide(r, EXIT_FAILED))
+        say("%s: nothing came or went for %g seconds (--timeout)", r->peer,
+            (double)r->timeout_ms / 1000);
+    return 0;
+}
+
+static int write_all(struct relay *r, weir_socket *to, const char *bytes, size_t length)
+{
+    for (size_t done = 0; done < length;) {
+        ssize_t n = weir_send(to, bytes + done, length - done);
+        if (n < 0)
+            return (int)n;
+        done += (size_t)n;
+        note_movement(r);
+    }
+    return 0;
+}
+
+/* ---- standard input to the peer -------------------------------------------------------------- */
+
+/* Ends that direction alone. ENOTCONN: it was reset; reading will say so. */
+static int end_input(struct relay *r)
+{
+    int rc = r->datagrams ? 0 : weir_shutdown(r->network, SHUT_WR);
+
+    if (rc < 0 && rc != -ENOTCONN)
+        return rc;
+    note_movement(r);
+    atomic_store(&r->input_ended, true);
+    if (r->peer_ended)
+        decide(r, EXIT_SUCCESS);
+    if (r->datagrams && r->timeout_ms < 0) {
+        r->timeout_ms = DATAGRAM_LINGER_MS;
+        watch(r);
+    }
+    return 0;
+}
+
+static int send_input(void *relay)
+{
+    struct relay *r = relay;
+    char bytes[FLOW_BYTES];
+    ssize_t n;
+    int rc = 0;
+
+    while ((n = weir_recv(r->input, bytes, r->datagrams ? DATAGRAM_BYTES : FLOW_BYTES)) > 0) {
+        rc = write_all(r, r->network, bytes, (size_t)n);
+        if (rc < 0)
+            return give_up(r, rc, r->peer);
+    }
+    if (n < 0)
+        return give_up(r, (int)n, "read standard input");
+    rc = end_input(r);
+    return rc < 0 ? give_up(r, rc, r->peer) : 0;
+}
+
+/* ---- the peer to standard output ------------------------------------------------------------- */
+
+/* Whoever reads our output has gone. Programs that do not ask die of SIGPIPE then, quietly. */
+static void output_gone(struct relay *r)
+{
+    kill(getpid(), SIGPIPE);
+    decide(r, EXIT_FAILED);
+}
+
+static int receive_output(void *relay)
+{
+    struct relay *r = relay;
+    char bytes[FLOW_BYTES];
+    ssize_t n;
+
+    /* A message of 0 bytes is none that ends anything. */
+    while ((n = weir_recv(r->network, bytes, sizeof(bytes))) > 0 || (n == 0 && r->datagrams)) {
+        int rc = write_all(r, r->output, bytes, (size_t)n);
+        note_movement(r);
+        if (rc == -EPIPE)
+            output_gone(r);
+        if (rc < 0)
+            return give_up(r, rc, "write standard output");
+    }
+    if (n < 0)
+        return give_up(r, (int)n, r->peer);
+    atomic_store(&r->peer_ended, true);
     /* A person at a terminal wants to see that the peer has ended. Otherwise the peer may have
      * ended its side only, and is owed the rest of our input. */
-    if (r->in.ended && (r->out.ended || isatty(STDIN_FILENO)))
-        return EXIT_SUCCESS;
-    return -1;
-}
-
-/* Returns an exit status, or -1 to go on. */
-static int pause_until_ready(struct relay *r)
-{
-    weir_event events[3];
-    int64_t timeout_ms = r->options->timeout_ms;
-    bool lingers = r->options->datagrams && r->out.ended;
-    int rc = watch_all(r);
-
-    if (lingers && timeout_ms < 0)
-        timeout_ms = DATAGRAM_LINGER_MS;
-    if (rc == 0)
-        rc = weir_poller_wait(r->poller, events, 3, timeout_ms);
-    if (rc < 0)
-        return failed(NULL, rc, "wait");
-    if (rc > 0)
-        return -1;
-    if (lingers)
-        return EXIT_SUCCESS;
-    say("%s: nothing came or went for %g seconds (--timeout)", r->options->peer,
-        (double)timeout_ms / 1000);
-    return EXIT_FAILED;
-}
-
-static int relay_open(struct relay *r, weir_socket *s)
-{
-    int rc = weir_from_fd(&r->input.socket, STDIN_FILENO);
-
-    if (rc == 0)
-        rc = weir_from_fd(&r->output.socket, STDOUT_FILENO);
-    if (rc == 0)
-        rc = weir_poller_open(&r->poller);
-    if (rc < 0)
-        return rc;
-    r->network.socket = s;
-    weir_set_blocking(r->input.socket, false);
-    weir_set_blocking(r->output.socket, false);
-    weir_set_blocking(s, false);
-    r->out = (struct flow){.from = r->input.socket,
-                           .to = s,
-                           .from_name = "read standard input",
-                           .to_name = r->options->peer,
-                           .chunk = r->options->datagrams ? DATAGRAM_BYTES : FLOW_BYTES};
-    r->in = (struct flow){.from = s,
-                          .to = r->output.socket,
-                          .from_name = r->options->peer,
-                          .to_name = "write standard output",
-                          .chunk = FLOW_BYTES,
-                          .messages = r->options->datagrams};
+    if (r->input_ended || isatty(STDIN_FILENO))
+        decide(r, EXIT_SUCCESS);
     return 0;
+}
+
+/* ---- both ------------------------------------------------------------------------------------ */
+
+static int start(struct relay *r)
+{
+    int rc = weir_from_fd(&r->input, STDIN_FILENO);
+
+    if (rc == 0)
+        rc = weir_from_fd(&r->output, STDOUT_FILENO);
+    if (rc == 0)
+        rc = weir_group_open(&r->tasks, NULL);
+    if (rc == 0 && r->timeout_ms >= 0) /* before anything can end and change the time-out */
+        rc = weir_go(r->tasks, watch, r);
+    if (rc == 0)
+        rc = weir_go(r->tasks, send_input, r);
+    if (rc == 0)
+        rc = weir_go(r->tasks, receive_output, r);
+    return rc;
 }
 
 int relay(weir_socket *s, const struct relay_options *options)
 {
-    struct relay *r = calloc(1, sizeof(*r));
-    int rc, status = -1;
+    struct relay r = {
+        .peer = options->peer,
+        .datagrams = options->datagrams,
+        .timeout_ms = options->timeout_ms,
+        .network = s,
+        .moved_ns = now_ns(),
+        .status = UNDECIDED,
+    };
+    int rc = start(&r);
 
-    if (!r)
-        return failed(NULL, -ENOMEM, "%s", options->peer);
-    r->options = options;
-    rc = relay_open(r, s);
     if (rc < 0)
-        status = failed(NULL, rc, "standard input and output");
-    while (status < 0) {
-        status = move(r);
-        if (status < 0)
-            status = pause_until_ready(r);
-    }
-    weir_poller_close(r->poller);
-    weir_close(r->output.socket);
-    weir_close(r->input.socket);
-    free(r);
-    return status;
+        give_up(&r, rc, "standard input and output");
+    weir_group_wait(r.tasks, NULL);
+    weir_group_close(r.tasks);
+    weir_close(r.output);
+    weir_close(r.input);
+    return r.status;
 }

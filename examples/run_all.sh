@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run_all.sh BUILD_DIR: the two example programs against an echo server on this machine, then what
-# the two models cost.
+# run_all.sh BUILD_DIR: the example programs against an echo server on this machine, which is one of
+# them, then what each way to wait costs.
 set -euo pipefail
 build=${1:?usage: run_all.sh BUILD_DIR}
 
@@ -11,13 +11,13 @@ show() {
     printf '\n'
 }
 
-exec {server_out}< <(exec "$build/weir" echo tcp://127.0.0.1:0)
+exec {server_says}< <(exec "$build/examples/echo_server" tcp://127.0.0.1:0 2>&1)
 server=$!
 trap 'kill $server 2>/dev/null || true' EXIT
-read -r address <&"$server_out" || exit 1
-port=${address##*:}
+read -r line <&"$server_says" || exit 1
+port=${line##* }
 
-title "An echo server (\`weir echo\`) is listening on $address"
+title "An echo server, a task for each connection (examples/echo_server), listens on port $port"
 
 title "A blocking socket: each call waits until it is done"
 show "$build/examples/blocking" 127.0.0.1 "$port"
@@ -27,5 +27,8 @@ title "A non-blocking socket: each call returns at once: done, in progress, or f
 show "$build/examples/nonblocking" 127.0.0.1 "$port"
 show "$build/examples/nonblocking" localhost "$port"
 
-title "What each model costs: a thread for each connection, or one thread with a poller"
+title "The same fetch() for many servers, in four ways"
+show "$build/examples/many" 127.0.0.1:"$port" localhost:"$port" 127.0.0.1:"$port"
+
+title "The straight line with a thread and with a task for each connection, and one with a poller"
 show "$build/weir" compare --connections 50 --seconds 2
