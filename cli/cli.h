@@ -75,6 +75,9 @@ int block_stop_signals(void);
 /* A task: aborts the socket when one of them comes. */
 int abort_at_signal(void *s);
 
+/* True for failures that pass when others have given back what they have. */
+bool out_of_descriptors(int rc);
+
 /* Raises the limit of descriptors as far as it goes and returns it. */
 uint64_t raise_descriptor_limit(void);
 

@@ -1,8 +1,6 @@
 /* The echo server, in a straight line: a task for each peer. */
 #include "cli.h"
 
-#include <errno.h>
-
 #define CHUNK_BYTES    (16 * 1024)
 #define DATAGRAM_BYTES (64 * 1024)
 
@@ -23,11 +21,6 @@ static int converse(weir_socket *s, void *unused)
     }
     WEIR_SHIELDED_MS(GOODBYE_MS);
     return weir_finish(s);
-}
-
-static bool out_of_descriptors(int rc)
-{
-    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS;
 }
 
 /* A listener in blocking mode would wait for a descriptor in silence; this one says so, once. */

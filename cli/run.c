@@ -1,6 +1,7 @@
 /* How the subcommands run: as tasks, until a signal, with as many descriptors as there may be. */
 #include "cli.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -8,6 +9,9 @@
 
 /* More loops than processors are never started. */
 #define LOOPS_MAX 1024
+
+/* How long to wait for a descriptor at a time. */
+#define RETRY_MS 50
 
 int run_command(int (*command)(void *arg), void *arg, bool many_loops)
 {
@@ -46,13 +50,20 @@ int block_stop_signals(void)
     return -pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
+bool out_of_descriptors(int rc)
+{
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS;
+}
+
 int abort_at_signal(void *s)
 {
     sigset_t set;
     int rc;
 
     stop_signals(&set);
-    rc = weir_signal_wait(&set);
+    do
+        rc = weir_signal_wait(&set);
+    while (out_of_descriptors(rc) && weir_sleep(RETRY_MS) == 0);
     weir_abort(s);
     return rc;
 }

@@ -20,15 +20,18 @@ struct context {
     bool shielded;        /* a shield holds off cancellation */
     bool kept;            /* the thread's end will release what is below */
     atomic_bool cancelled;
-    int32_t budget;     /* calls that go ahead without a wait until others get their turn */
+    int32_t budget;      /* calls that go ahead without a wait until others get their turn */
     _Atomic int wake_fd; /* an eventfd by which others end this thread's waits; -1 until needed */
-    char *story;        /* of the last failure that had no socket; NULL if none */
-    struct task *task;  /* NULL in a plain thread */
-    struct loop *loop;  /* on which waits park the task; NULL where they block a thread */
-    struct run *run;    /* NULL outside weir_run */
+    char *story;         /* of the last failure that had no socket; NULL if none */
+    struct task *task;   /* NULL in a plain thread */
+    struct loop *loop;   /* on which waits park the task; NULL where they block a thread */
+    struct run *run;     /* NULL outside weir_run */
 };
 
-#define CONTEXT_INIT {.deadline_ns = UINT64_MAX, .wake_fd = -1, .budget = INT32_MAX}
+#define CONTEXT_INIT                                                                               \
+    {                                                                                              \
+        .deadline_ns = UINT64_MAX, .wake_fd = -1, .budget = INT32_MAX                              \
+    }
 
 /* A loop's thread changes what is in `context_here` whenever it switches to another task. No task
  * changes its thread, so the address of a thread-local never goes stale across a switch. */

@@ -179,11 +179,11 @@ int sys_set_flags(int fd, int flags);
 int sys_thread(void *(*fn)(void *), void *arg); /* detached, all signals blocked */
 /* To be joined, signals as the caller has them; stack_size 0: the system's default. */
 int sys_thread_joinable(pthread_t *ret, size_t stack_size, void *(*fn)(void *), void *arg);
-void sys_yield(void); /* sched_yield(2) */
-_Noreturn void sys_exit_child(int status);  /* _exit(2) */
-int sys_processors(void); /* that the calling thread may run on; 1 at least */
-const char *sys_env(const char *name);          /* secure_getenv(3) */
-int sys_interface(const char *name);            /* the index of a network interface, or -ENODEV */
+void sys_yield(void);                      /* sched_yield(2) */
+_Noreturn void sys_exit_child(int status); /* _exit(2) */
+int sys_processors(void);                  /* that the calling thread may run on; 1 at least */
+const char *sys_env(const char *name);     /* secure_getenv(3) */
+int sys_interface(const char *name);       /* the index of a network interface, or -ENODEV */
 
 /* As getaddrinfo(3): 0 or an EAI_ code. Waits. */
 struct addrinfo;

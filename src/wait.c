@@ -231,8 +231,8 @@ int wait_ready(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t r
 }
 
 /* A task that waits outside the list of waiters is found through `*place`. Whoever ends the socket
- * sets the flag and then looks there, under the lock; the task takes itself out and then looks at the
- * flag. So it is not gone while it is woken. */
+ * sets the flag and then looks there, under the lock; the task takes itself out and then looks at
+ * the flag. So it is not gone while it is woken. */
 static bool place_task(weir_socket *s, _Atomic(struct task *) *place, struct task *t)
 {
     atomic_store(place, t);

@@ -48,8 +48,8 @@ struct waiter {
 /* ---- sleeping ------------------------------------------------------------------------------- */
 
 /* One wait of a thread or a task, on its stack. Others find it in some list, and there is a lock
- * that they hold when they wake it and that the sleeper takes before it leaves: so it is there while
- * it is woken. */
+ * that they hold when they wake it and that the sleeper takes before it leaves: so it is there
+ * while it is woken. */
 struct sleeper {
     struct waiter waiter; /* first: it is what a socket knows */
     struct context *context;
@@ -114,13 +114,13 @@ int wait_always(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t 
 struct context;
 void wait_drained(weir_socket *s, struct context *c, uint64_t deadline_ns);
 
-/* True if the caller's loop may carry out receives and sends on a socket of weir's own like this one
- * itself. */
+/* True if the caller's loop may carry out receives and sends on a socket of weir's own like this
+ * one itself. */
 bool wait_completes(const weir_socket *s);
 
-/* Lets the caller's loop receive into, or send from, `buf`, and waits for that: a count, 0 at the end
- * of the stream, or -errno. -EAGAIN: it cannot, or the wait has ended for another reason; the caller
- * goes the ordinary way and finds out. Nothing that was moved is ever lost. */
+/* Lets the caller's loop receive into, or send from, `buf`, and waits for that: a count, 0 at the
+ * end of the stream, or -errno. -EAGAIN: it cannot, or the wait has ended for another reason; the
+ * caller goes the ordinary way and finds out. Nothing that was moved is ever lost. */
 ssize_t wait_receive(weir_socket *s, void *buf, size_t len, uint64_t deadline_ns);
 ssize_t wait_send(weir_socket *s, const void *buf, size_t len, uint64_t deadline_ns);
 

@@ -26,14 +26,15 @@
 #define IORING_FEAT_NO_IOWAIT  (1U << 17)
 #endif
 
-/* Completions beyond that wait in the kernel. Rings count as locked memory, of which there may be as
- * little as 8 MiB for all programs of a user. */
+/* Completions beyond that wait in the kernel. Rings count as locked memory, of which there may be
+ * as little as 8 MiB for all programs of a user. */
 #define SQ_ENTRIES 256
 #define CQ_ENTRIES 4096
 #define HARVEST    64
 
-/* What came with Linux 5.19, or before: nothing gets lost when completions come too fast, a wait has
- * a time limit, a request that succeeds may be silent, and a batch goes on after one that fails. */
+/* What came with Linux 5.19, or before: nothing gets lost when completions come too fast, a wait
+ * has a time limit, a request that succeeds may be silent, and a batch goes on after one that
+ * fails. */
 #define NEEDED_FEATURES (IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP)
 #define NEEDED_FLAGS                                                                               \
     (IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED |                          \
@@ -314,8 +315,8 @@ static int ring_watch(struct loop *l, int fd, struct slot *slot, short events, b
     return rc;
 }
 
-/* If the number is about to be closed, no request that the kernel has not seen may be left: it would
- * find what the number stands for next, or keep open what was to be closed. */
+/* If the number is about to be closed, no request that the kernel has not seen may be left: it
+ * would find what the number stands for next, or keep open what was to be closed. */
 static void ring_unwatch(struct loop *l, int fd, struct slot *slot, bool gone)
 {
     struct ring *r = l->backend;

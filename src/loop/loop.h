@@ -24,8 +24,8 @@ struct arm {
     int fd;
     uint32_t generation; /* of the slot when it was armed */
     bool linked;         /* in the list of its slot */
-    short events; /* POLLIN, POLLOUT */
-    short got;    /* what ended the wait; POLLERR, POLLHUP and POLLNVAL may be among it */
+    short events;        /* POLLIN, POLLOUT */
+    short got;           /* what ended the wait; POLLERR, POLLHUP and POLLNVAL may be among it */
 };
 
 struct slot {
@@ -95,20 +95,20 @@ struct loop {
     const struct loop_ops *ops;
     void *backend;
     struct run *run;
-    uint32_t id; /* never 0, never used again in this process */
+    uint32_t id;     /* never 0, never used again in this process */
     unsigned number; /* in its run */
 
     struct slot *slots; /* by descriptor */
     int slot_count;
     uint32_t generation; /* the last that a slot was given */
 
-    struct fiber fiber;  /* the thread's own stack, where the loop itself runs */
+    struct fiber fiber;   /* the thread's own stack, where the loop itself runs */
     struct task *running; /* NULL on the loop's own stack */
     struct task *ready, **ready_end;
     unsigned ready_count;
-    unsigned turn_left;  /* of the tasks that were ready, how many still run in this turn */
+    unsigned turn_left;   /* of the tasks that were ready, how many still run in this turn */
     struct task *yielded; /* waits for the loop to have looked, and nothing else */
-    struct task *ended;  /* has just left its stack, which the next one gives back */
+    struct task *ended;   /* has just left its stack, which the next one gives back */
     struct task *all;
     size_t tasks;
     bool cancelled_all; /* the run is ending, and its tasks know */
@@ -128,7 +128,8 @@ extern _Thread_local struct loop *loop_here
 const struct loop_ops *loop_find(int kind);
 
 /* A loop of the run for the calling thread: 0 or -errno, and the step that failed. */
-int loop_open(struct loop **ret, const struct loop_ops *ops, struct run *run, const char **ret_step);
+int loop_open(struct loop **ret, const struct loop_ops *ops, struct run *run,
+              const char **ret_step);
 void loop_close(struct loop *l);
 
 /* Runs tasks until `*done`, which a task or a turn makes true. */
@@ -136,8 +137,8 @@ void loop_run(struct loop *l, bool (*done)(struct loop *l));
 
 /* Lets `a` wait for `events` on `fd`: when one of them holds, its task is woken and `a->got` says
  * which; a first time even if it holds already. `home` remembers where the descriptor is watched,
- * so that the next wait costs nothing; NULL for one that is waited for only once. Returns 0, or 1 if
- * it may hold already (then nothing is armed), or -errno. */
+ * so that the next wait costs nothing; NULL for one that is waited for only once. Returns 0, or 1
+ * if it may hold already (then nothing is armed), or -errno. */
 int loop_arm(struct loop *l, struct arm *a, int fd, short events, struct home *home);
 /* Ends the wait, whether or not something came. `home` as before. */
 void loop_disarm(struct loop *l, struct arm *a, const struct home *home);
@@ -153,8 +154,8 @@ static inline uint64_t loop_key(int fd, uint32_t generation)
     return (uint64_t)generation << 32 | (uint32_t)fd;
 }
 
-/* `events` (POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP, POLLNVAL) hold on a descriptor. Stale keys
- * are ignored. */
+/* `events` (POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP, POLLNVAL) hold on a descriptor. Stale
+ * keys are ignored. */
 void loop_report(struct loop *l, uint64_t key, short events);
 void loop_done(struct loop *l, struct loop_operation *op, ssize_t result);
 

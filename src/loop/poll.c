@@ -1,6 +1,6 @@
 /* poll(2): works wherever there are descriptors. The kernel forgets everything between two turns,
- * so that a turn costs as much as there are descriptors waited for, and a descriptor is in the array
- * only until it has been reported: one that has hung up would end every turn otherwise. */
+ * so that a turn costs as much as there are descriptors waited for, and a descriptor is in the
+ * array only until it has been reported: one that has hung up would end every turn otherwise. */
 #include "../clock.h"
 #include "../sys.h"
 #include "loop.h"

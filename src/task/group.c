@@ -18,8 +18,8 @@ struct joiner {
 
 struct weir_group {
     pthread_mutex_t lock;
-    struct run *run;        /* NULL outside weir_run */
-    struct loop *loop;      /* where it was opened: for tasks that are started from elsewhere. NULL:
+    struct run *run;   /* NULL outside weir_run */
+    struct loop *loop; /* where it was opened: for tasks that are started from elsewhere. NULL:
                                its tasks are threads */
     bool fail_fast, spread;
     bool cancelled;         /* (lock) */

@@ -58,7 +58,7 @@ struct task {
 #define LOOPS_MAX 64
 
 struct run {
-    int model; /* WEIR_TASKS or WEIR_THREADS */
+    int model;        /* WEIR_TASKS or WEIR_THREADS */
     char reason[128]; /* for this loop */
     struct stack_arena stacks;
     size_t stack_size;

@@ -2,7 +2,9 @@
  * long. Counted in turns, not in time. */
 #include "support/ground.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 
 /* So many calls of a busy task at most, from when another could go on until it has. */
@@ -68,6 +70,67 @@ static int asks_whether_it_may(void *arg)
     struct busy *b = arg;
     while (goes_on(b))
         EXPECT(weir_wait(b->pair[0], WEIR_WRITABLE), WEIR_WRITABLE);
+    return 0;
+}
+
+static int sends_messages(void *arg)
+{
+    struct busy *b = arg;
+    char byte = 'x';
+    struct iovec vector = {&byte, 1};
+    while (goes_on(b)) {
+        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+        EXPECT(weir_sendmsg(b->pair[0], &message, 0), 1);
+        EXPECT(weir_recvmsg(b->pair[1], &message, 0), 1);
+    }
+    return 0;
+}
+
+static int sends_datagrams(void *arg)
+{
+    struct busy *b = arg;
+    weir_socket *pair[2];
+    char byte = 'x';
+    EXPECT(weir_pair(pair, SOCK_DGRAM), 0);
+    while (goes_on(b)) {
+        EXPECT(weir_send_to(pair[0], &byte, 1, NULL), 1);
+        EXPECT(weir_recv_from(pair[1], &byte, 1, NULL), 1);
+    }
+    pair_close(pair);
+    return 0;
+}
+
+/* There is always somebody to be accepted. */
+static int connects_and_accepts(void *arg)
+{
+    struct busy *b = arg;
+    weir_socket *listener, *client, *accepted;
+    weir_address where;
+    char text[64];
+    snprintf(text, sizeof text, "unix:@weir-fair-%d-%p", getpid(), arg);
+    EXPECT(weir_listen_on(&listener, text, NULL), 0);
+    EXPECT(weir_local_address(listener, &where), 0);
+    while (goes_on(b)) {
+        EXPECT(weir_socket_open(&client, AF_UNIX, SOCK_STREAM, 0), 0);
+        EXPECT(weir_connect_address(client, &where), 0);
+        EXPECT(weir_accept(listener, &accepted), 0);
+        EXPECT(weir_close(client), 0);
+        EXPECT(weir_close(accepted), 0);
+    }
+    EXPECT(weir_close(listener), 0);
+    return 0;
+}
+
+static int polls_what_is_ready(void *arg)
+{
+    struct busy *b = arg;
+    weir_poller *p;
+    weir_event event;
+    EXPECT(weir_poller_open(&p), 0);
+    EXPECT(weir_poller_add(p, b->pair[0], WEIR_WRITABLE, NULL), 0);
+    while (goes_on(b))
+        EXPECT(weir_poller_wait(p, &event, 1, -1), 1);
+    EXPECT(weir_poller_close(p), 0);
     return 0;
 }
 
@@ -269,6 +332,10 @@ static void starve_each(int (*first)(void *), int (*second)(void *), unsigned co
 
 STARVE(connection_that_always_has_data_starves_nobody, is_always_served, NULL)
 STARVE(whole_calls_starve_nobody, receives_whole, NULL)
+STARVE(messages_starve_nobody, sends_messages, NULL)
+STARVE(datagrams_starve_nobody, sends_datagrams, NULL)
+STARVE(accepting_starves_nobody, connects_and_accepts, NULL)
+STARVE(polling_starves_nobody, polls_what_is_ready, NULL)
 STARVE(waits_that_hold_already_starve_nobody, asks_whether_it_may, NULL)
 STARVE(yielding_starves_nobody, yields, NULL)
 STARVE(sleeping_for_nothing_starves_nobody, sleeps_for_nothing, NULL)
@@ -328,6 +395,10 @@ int main(int argc, char **argv)
     static const struct ground_test tests[] = {
         GROUND_TEST(EVERYWHERE, connection_that_always_has_data_starves_nobody),
         GROUND_TEST(EVERYWHERE, whole_calls_starve_nobody),
+        GROUND_TEST(EVERYWHERE, messages_starve_nobody),
+        GROUND_TEST(EVERYWHERE, datagrams_starve_nobody),
+        GROUND_TEST(EVERYWHERE, accepting_starves_nobody),
+        GROUND_TEST(EVERYWHERE, polling_starves_nobody),
         GROUND_TEST(EVERYWHERE, waits_that_hold_already_starve_nobody),
         GROUND_TEST(EVERYWHERE, yielding_starves_nobody),
         GROUND_TEST(EVERYWHERE, sleeping_for_nothing_starves_nobody),
