@@ -23,13 +23,13 @@ MAX_COLUMNS = 100
 # way that a caller could see.
 DOOR = set("""
     _exit accept accept4 bind calloc clock_gettime close connect dup dup2 dup3 epoll_create1
-    epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd fcntl fopen fork fread fstat getaddrinfo getenv
-    getpeername getsockname getsockopt gettimeofday inotify_add_watch inotify_init1 ioctl listen
-    lseek lstat madvise malloc mmap mprotect munmap nanosleep open openat pipe pipe2 poll ppoll
-    pthread_create pread pwrite read readv realloc reallocarray recv recvfrom recvmmsg recvmsg
-    sched_yield secure_getenv select send sendfile sendmmsg sendmsg sendto setsockopt shutdown signalfd sleep socket
-    socketpair splice stat strdup strndup syscall time timerfd_create timerfd_settime unlink
-    usleep write writev
+    epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd fcntl fopen fork fread fstat
+    getaddrinfo getenv getpeername getsockname getsockopt gettimeofday inotify_add_watch
+    inotify_init1 ioctl listen lseek lstat madvise malloc mmap mprotect munmap nanosleep open
+    openat pipe pipe2 poll ppoll pread pthread_create pwrite read readv realloc reallocarray
+    recv recvfrom recvmmsg recvmsg sched_yield secure_getenv select send sendfile sendmmsg
+    sendmsg sendto setsockopt shutdown signalfd sleep socket socketpair splice stat strdup
+    strndup syscall time timerfd_create timerfd_settime unlink usleep write writev
 """.split())
 DOORS = {"src/sys.h", "src/sys.c"}
 
