@@ -12,7 +12,7 @@
 #include <weir/inspect.h>
 
 /* The order in which `auto` tries, as measured: docs/performance.md. */
-static const int preferred[] = {WEIR_LOOP_EPOLL, WEIR_LOOP_POLL};
+static const int preferred[] = {WEIR_LOOP_IO_URING, WEIR_LOOP_EPOLL, WEIR_LOOP_POLL};
 
 /* ---- the end of a run ---------------------------------------------------------------------- */
 

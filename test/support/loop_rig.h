@@ -8,8 +8,8 @@
 
 #include <stdio.h>
 
-/* Somebody who waits. As every waiter he looks himself whether what he waits for holds, and waits on
- * if it does not. */
+/* Somebody who waits. As every waiter he looks himself whether what he waits for holds, and waits
+ * on if it does not. */
 struct actor {
     struct task task; /* first; never runs */
     struct arm arm;
@@ -74,11 +74,16 @@ struct loop_script {
     const char *name;
     void (*play)(struct loop_rig *rig);
     const char *trace; /* on every backend */
+    bool threads;      /* it has some */
 };
 
-#define LOOP_SCRIPT(name, trace)                                                                   \
+#define LOOP_SCRIPT(script, text)                                                                  \
     {                                                                                              \
-#name, (name), (trace)                                                                     \
+        .name = #script, .play = (script), .trace = (text)                                         \
+    }
+#define LOOP_THREADS(script, text)                                                                 \
+    {                                                                                              \
+        .name = #script, .play = (script), .trace = (text), .threads = true                        \
     }
 
 /* Plays them on every backend as tests of cmocka. Returns what main has to. */

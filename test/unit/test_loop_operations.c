@@ -1,5 +1,5 @@
-/* Operations that a loop carries out itself: whatever becomes of them, each ends once, and no byte is
- * lost or taken twice. */
+/* Operations that a loop carries out itself: whatever becomes of them, each ends once, and no byte
+ * is lost or taken twice. */
 #include "support/chance.h"
 #include "support/loop_rig.h"
 #include "sys.h"

@@ -1,5 +1,5 @@
-/* Where a loop is not to be had: by name that is an error, and automatically the next best runs, and
- * tells why. */
+/* Where a loop is not to be had: by name that is an error, and automatically the next best runs,
+ * and tells why. */
 #include "support/loop_rig.h"
 #include "sys.h"
 

@@ -1,5 +1,5 @@
-/* What every backend of loop.h has to do, in the same way: several who wait, who leave, numbers that
- * are used again, many at once. */
+/* What every backend of loop.h has to do, in the same way: several who wait, who leave, numbers
+ * that are used again, many at once. */
 #include "clock.h"
 #include "support/chance.h"
 #include "support/loop_rig.h"
