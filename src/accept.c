@@ -64,12 +64,22 @@ static bool exhausted(int rc)
     return rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS || rc == -ENOMEM;
 }
 
-/* Nobody looks at the listener for a while: it stays readable, and each look would fail again. */
+static bool held_off(const weir_socket *s)
+{
+    uint64_t after_ns = atomic_load_explicit(&s->accept_after_ns, memory_order_relaxed);
+
+    return after_ns && sys_now() < after_ns;
+}
+
+/* Nobody looks at the listener for a while: it stays readable, and each look would fail again. Those
+ * who wait learn of it once; told by each other they would not come to rest. */
 static void hold_off(weir_socket *s)
 {
     pthread_mutex_lock(&s->lock);
-    s->accept_after_ns = sys_now() + EXHAUSTED_NS;
-    socket_wake(s, WAKE_CHANGED);
+    if (!held_off(s)) {
+        s->accept_after_ns = sys_now() + EXHAUSTED_NS;
+        socket_wake(s, WAKE_CHANGED);
+    }
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -97,7 +107,8 @@ static int accept_one(weir_socket *s, weir_socket **ret)
 static int accept_next(weir_socket *s, weir_socket **ret, uint64_t deadline_ns)
 {
     for (;;) {
-        int failed = accept_one(s, ret);
+        bool rests = held_off(s) && weir_get_blocking(s);
+        int failed = rests ? -EMFILE : accept_one(s, ret);
         if (failed == 0 || (failed != -EAGAIN && !skipped(failed) && !exhausted(failed)))
             return failed;
         if (skipped(failed))

@@ -144,6 +144,9 @@ int weir_set_option(weir_socket *s, int level, int name, const void *value, sock
     rc = socket_closed(s) ? WEIR_ECLOSED : option_set(s, o);
     if (rc == 0 && s->connect)
         connect_set_option(s, o);
+    /* With a low mark an empty stream and one that is not reported are two things. */
+    if (rc == 0 && level == SOL_SOCKET && name == SO_RCVLOWAT)
+        s->tcp = false;
     if (rc == 0 && socket_phase(s) < PHASE_CONNECTED)
         record(s, o);
     else

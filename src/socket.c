@@ -93,7 +93,13 @@ static void socket_destroy(weir_socket *s)
         socket_wake(s, WAKE_GONE);
         pthread_mutex_unlock(&s->lock);
     }
-    sys_close(atomic_load_explicit(&s->fd, memory_order_relaxed));
+    int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
+    /* A forked child may keep the file open, and what is registered for it. */
+    if (loop_here && fd >= 0 && context_fork_count() > 0)
+        loop_forget(loop_here, fd, &s->home);
+    else if (loop_here && fd >= 0)
+        loop_closing(loop_here, fd, &s->home);
+    sys_close(fd);
     pthread_mutex_destroy(&s->lock);
     settings_free(s->settings);
     free(s->local);
@@ -422,6 +428,13 @@ int weir_detach(weir_socket *s)
     return fd;
 }
 
+/* Who asks for the descriptor may make calls of his own on it, which must not block. */
+static void stop_completing(weir_socket *s, int fd)
+{
+    atomic_store_explicit(&s->completes, COMPLETES_NOT, memory_order_relaxed);
+    (void)sys_set_flags(fd, sys_get_flags(fd) | O_NONBLOCK);
+}
+
 int weir_fd(const weir_socket *s)
 {
     if (!s)
@@ -431,5 +444,9 @@ int weir_fd(const weir_socket *s)
     if (socket_phase(s) == PHASE_CONNECTING)
         return -ENOTCONN;
     int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
-    return fd < 0 ? -ENOTCONN : fd;
+    if (fd < 0)
+        return -ENOTCONN;
+    if (atomic_load_explicit(&s->completes, memory_order_relaxed) == COMPLETES)
+        stop_completing((weir_socket *)(uintptr_t)s, fd);
+    return fd;
 }

@@ -70,7 +70,7 @@ struct weir_socket {
     _Atomic(struct task *) receiver;
     _Atomic int fd; /* -1 until bound, connected or listening */
     atomic_bool nonblocking;
-    bool tcp;                  /* a plain TCP stream: after a short read there is nothing left */
+    atomic_bool tcp;           /* a plain TCP stream: after a short read there is nothing left */
     bool drained;              /* such a read was the last (whoever receives) */
     _Atomic uint8_t completes; /* enum completes: what loops may do on their own */
     _Atomic(struct task *) sender;
@@ -85,7 +85,7 @@ struct weir_socket {
     _Atomic sa_family_t family;    /* AF_UNSPEC until it is known */
     int connect_error;             /* why the last connect failed; 0 if none (lock) */
     /* No descriptors were left: a poller looks again then; 0 if not (lock). */
-    uint64_t accept_after_ns;
+    _Atomic uint64_t accept_after_ns;
 
     pthread_mutex_t lock;
     struct waiter *waiters;         /* (lock) */
@@ -207,9 +207,13 @@ static inline int wait_enter(const weir_socket *s, uint64_t *ret_deadline_ns)
     uint64_t outer_ns = c->deadline_ns;
 
     *ret_deadline_ns = NEVER;
-    if (atomic_load_explicit(&s->nonblocking, memory_order_relaxed))
+    bool spent = --c->budget <= 0;
+    if (atomic_load_explicit(&s->nonblocking, memory_order_relaxed)) {
+        if (spent)
+            c->budget = 1; /* such a call does not wait, for others neither */
         return 0;
-    if (--c->budget <= 0)
+    }
+    if (spent)
         wait_spent();
     if (context_cancelled(c))
         return -ECANCELED;

@@ -147,15 +147,20 @@ static inline ssize_t first_receive(weir_socket *s, void *buf, size_t len, struc
             return n;
     }
     if (s->drained)
-        wait_drained(s, c, deadline_ns);
-    return s->layer->recv(s, buf, len, want);
+        (void)wait_drained(s, c, deadline_ns);
+    ssize_t n;
+    do
+        n = s->layer->recv(s, buf, len, want);
+    while (n == -EAGAIN && wait_drained(s, c, deadline_ns));
+    return n;
 }
 
 static inline ssize_t first_send(weir_socket *s, const void *buf, size_t len, struct context *c,
-                                 unsigned *want)
+                                 uint64_t *deadline_ns, unsigned *want)
 {
     if (c->loop && c->loop->ops->start) {
-        ssize_t n = wait_send(s, buf, len, wait_limit(s));
+        *deadline_ns = wait_limit(s);
+        ssize_t n = wait_send(s, buf, len, *deadline_ns);
         if (n != -EAGAIN)
             return n;
     }
@@ -242,13 +247,14 @@ ssize_t transfer_out(weir_socket *s, struct transfer *t)
 
 /* ---- bytes --------------------------------------------------------------------------------- */
 
-/* Plainly entered and tried, with a result that needs a closer look. */
+/* Plainly entered and tried, with a result that needs a closer look. The deadline is that of the
+ * call if it has been looked at already, else 0. */
 static __attribute__((noinline)) ssize_t recv_rest(weir_socket *s, void *buf, size_t len, ssize_t n,
-                                                   unsigned want)
+                                                   unsigned want, uint64_t deadline_ns)
 {
     struct transfer t = {.try = try_recv, .in = buf, .len = len};
 
-    n = receive_on(s, &t, n, want, wait_limit(s));
+    n = receive_on(s, &t, n, want, deadline_ns ? deadline_ns : wait_limit(s));
     socket_leave(s, s->receiving);
     return n;
 }
@@ -266,10 +272,11 @@ static __attribute__((noinline)) ssize_t recv_in_task(weir_socket *s, void *buf,
 {
     unsigned want = WEIR_READABLE;
     bool unlimited = atomic_load_explicit(&s->timeout_ms, memory_order_relaxed) < 0;
-    ssize_t n = first_receive(s, buf, len, c, unlimited ? NEVER : wait_limit(s), &want);
+    uint64_t deadline_ns = unlimited ? NEVER : wait_limit(s);
+    ssize_t n = first_receive(s, buf, len, c, deadline_ns, &want);
 
     if (n <= 0)
-        return recv_rest(s, buf, len, n, want);
+        return recv_rest(s, buf, len, n, want, deadline_ns);
     socket_leave(s, s->receiving);
     return n;
 }
@@ -287,17 +294,17 @@ ssize_t weir_recv(weir_socket *s, void *buf, size_t len)
         return recv_in_task(s, buf, len, c);
     ssize_t n = s->layer->recv(s, buf, len, &want);
     if (n <= 0)
-        return recv_rest(s, buf, len, n, want);
+        return recv_rest(s, buf, len, n, want, 0);
     socket_leave(s, s->receiving);
     return n;
 }
 
 static __attribute__((noinline)) ssize_t send_rest(weir_socket *s, const void *buf, size_t len,
-                                                   ssize_t n, unsigned want)
+                                                   ssize_t n, unsigned want, uint64_t deadline_ns)
 {
     struct transfer t = {.try = try_send, .out = buf, .len = len};
 
-    n = send_on(s, &t, n, want, wait_limit(s));
+    n = send_on(s, &t, n, want, deadline_ns ? deadline_ns : wait_limit(s));
     socket_leave(s, s->sending);
     return n;
 }
@@ -314,17 +321,25 @@ static __attribute__((noinline)) ssize_t send_carefully(weir_socket *s, const vo
 ssize_t weir_send(weir_socket *s, const void *buf, size_t len)
 {
     unsigned want = WEIR_WRITABLE;
+    uint64_t deadline_ns = 0;
 
     if (!s)
         return -EINVAL;
     struct context *c = context_current();
     if (!buf || len == 0 || !socket_enter_plainly(s, s->sending, c))
         return send_carefully(s, buf, len);
-    ssize_t n = first_send(s, buf, len, c, &want);
+    ssize_t n = first_send(s, buf, len, c, &deadline_ns, &want);
     if (n < 0)
-        return send_rest(s, buf, len, n, want);
+        return send_rest(s, buf, len, n, want, deadline_ns);
     socket_leave(s, s->sending);
     return n;
+}
+
+/* A call that moves much, for however long, leaves the other tasks their turns. */
+static void spend(const weir_socket *s)
+{
+    if (--context_current()->budget <= 0 && weir_get_blocking(s))
+        wait_spent();
 }
 
 /* Counts what an attempt moved. Time that is up ends the call also if the peer is always ready. */
@@ -341,6 +356,7 @@ static int send_all_entered(weir_socket *s, const void *buf, size_t len, size_t 
                             uint64_t deadline_ns)
 {
     while (rc == 0 && *done < len) {
+        spend(s);
         struct transfer t = {
             .try = try_send,
             .out = (const char *)buf + *done,
@@ -354,15 +370,17 @@ static int send_all_entered(weir_socket *s, const void *buf, size_t len, size_t 
 
 /* Plainly entered and tried, and not all of it went: `n`. */
 static __attribute__((noinline)) int send_all_rest(weir_socket *s, const void *buf, size_t len,
-                                                   size_t *done, ssize_t n, unsigned want)
+                                                   size_t *done, ssize_t n, unsigned want,
+                                                   uint64_t deadline_ns)
 {
-    uint64_t deadline_ns = wait_limit(s);
     struct transfer t = {
         .try = try_send,
         .out = (const char *)buf + *done,
         .len = len - *done,
     };
 
+    if (!deadline_ns)
+        deadline_ns = wait_limit(s);
     if (n < 0)
         n = send_on(s, &t, n, want, deadline_ns);
     return send_all_entered(s, buf, len, done, advance(done, len, n, deadline_ns), deadline_ns);
@@ -380,15 +398,16 @@ static __attribute__((noinline)) int send_all_carefully(weir_socket *s, const vo
 int weir_send_all(weir_socket *s, const void *buf, size_t len, size_t *done)
 {
     unsigned want = WEIR_WRITABLE;
+    uint64_t deadline_ns = 0;
     struct context *c = context_current();
 
     if (!s || !done || *done > len || (!buf && len > 0))
         return -EINVAL;
     if (*done == len || !s->tcp || !socket_enter_plainly(s, s->sending, c))
         return send_all_carefully(s, buf, len, done);
-    ssize_t n = first_send(s, (const char *)buf + *done, len - *done, c, &want);
+    ssize_t n = first_send(s, (const char *)buf + *done, len - *done, c, &deadline_ns, &want);
     if (n < 0 || (size_t)n < len - *done)
-        return send_all_rest(s, buf, len, done, n, want);
+        return send_all_rest(s, buf, len, done, n, want, deadline_ns);
     *done = len;
     socket_leave(s, s->sending);
     return 0;
@@ -404,6 +423,7 @@ int weir_recv_exact(weir_socket *s, void *buf, size_t len, size_t *done)
     if (rc < 0)
         return rc;
     while (rc == 0 && *done < len) {
+        spend(s);
         struct transfer t = {.try = try_recv, .in = (char *)buf + *done, .len = len - *done};
         ssize_t n = receive_entered(s, &t, deadline_ns);
         rc = n == 0 ? WEIR_EEND : advance(done, len, n, deadline_ns);
@@ -460,7 +480,11 @@ ssize_t weir_recvmsg(weir_socket *s, struct msghdr *message, int flags)
         .dontwait = flags & (MSG_DONTWAIT | MSG_ERRQUEUE),
     };
 
-    return message_fits(s, message, flags) ? transfer_in(s, &t) : -EINVAL;
+    if (!message_fits(s, message, flags))
+        return -EINVAL;
+    if (flags & MSG_OOB)
+        s->tcp = false; /* reads stop short at the place where the byte was */
+    return transfer_in(s, &t);
 }
 
 /* ---- ends ---------------------------------------------------------------------------------- */
@@ -506,6 +530,7 @@ static int drain(weir_socket *s, uint64_t deadline_ns)
     bool waits = weir_get_blocking(s);
 
     for (unsigned reads = 0;; reads++) {
+        spend(s);
         ssize_t n = receive_entered(s, &t, deadline_ns);
         if (n <= 0)
             return (int)n;

@@ -248,19 +248,21 @@ static void displace_task(weir_socket *s, _Atomic(struct task *) *place)
     }
 }
 
-void wait_drained(weir_socket *s, struct context *c, uint64_t deadline_ns)
+bool wait_drained(weir_socket *s, struct context *c, uint64_t deadline_ns)
 {
     int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
+    bool woken = false;
     struct arm a;
 
-    if (atomic_load_explicit(&s->nonblocking, memory_order_relaxed) || context_cancelled(c) ||
-        !loop_arm_drained(c->loop, &a, fd, &s->home))
-        return;
+    if (!s->tcp || atomic_load_explicit(&s->nonblocking, memory_order_relaxed) ||
+        context_cancelled(c) || !loop_arm_drained(c->loop, &a, fd, &s->home))
+        return false;
     if (place_task(s, &s->receiver, c->task))
-        (void)task_park(c->loop, deadline_ns);
+        woken = task_park(c->loop, deadline_ns);
     displace_task(s, &s->receiver);
     if (a.linked)
         loop_disarm(c->loop, &a, &s->home);
+    return woken;
 }
 
 /* ---- operations that the loop carries out -------------------------------------------------- */

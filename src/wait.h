@@ -109,10 +109,10 @@ int wait_ready(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t r
 int wait_always(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t retry_ns);
 
 /* The wait that tasks do most, for a stream that was found empty by the last read, in short: until
- * something comes, the socket ends, or any other reason. Comes back at once where that cannot be
- * waited for in this way; the caller tries, and then finds out. */
+ * something comes, the socket ends, or any other reason. False if it has not waited, or not been
+ * woken, and the caller has to find out why in the ordinary way. */
 struct context;
-void wait_drained(weir_socket *s, struct context *c, uint64_t deadline_ns);
+bool wait_drained(weir_socket *s, struct context *c, uint64_t deadline_ns);
 
 /* True if the caller's loop may carry out receives and sends on a socket of weir's own like this
  * one itself. */

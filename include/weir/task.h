@@ -17,8 +17,9 @@
  * what it uses. A task stays on the loop that it was started on.
  *
  * In a child after fork(2) made inside a task, that task goes on as the child's only thread. When
- * its function returns the child ends, by _exit(2), with status 0, or 1 if the result was
- * negative. */
+ * its function returns the child ends, by _exit(2), with status 0, or 1 if the result was negative.
+ * Groups that were opened before stay with the parent: in the child weir_go and weir_group_wait
+ * return -EINVAL on them, weir_group_cancel does nothing, weir_group_close only frees memory. */
 #ifndef WEIR_TASK_H
 #define WEIR_TASK_H
 
@@ -79,6 +80,8 @@ typedef struct weir_run_options {
  * Programs with raised privileges do not read it (secure_getenv(3)).
  *
  * It may be called again, and in several threads at once: each call has its own tasks and loops.
+ * Called in a task that has a thread of its own, a run is waited for: the limit that holds there
+ * holds in it, but a cancel of that task shows only when the run has ended.
  *
  * Returns 0, and what `main` returned in `*result` if that is not NULL; or, and then `main` has not
  * been called,

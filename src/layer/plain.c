@@ -25,6 +25,10 @@ static ssize_t plain_send(weir_socket *s, const void *buf, size_t len, unsigned 
 static ssize_t plain_recvmsg(weir_socket *s, struct msghdr *message, int flags, unsigned *want)
 {
     (void)want;
+    if (s->tcp)
+        s->drained = false;
+    if (flags & MSG_OOB)
+        s->tcp = false; /* reads stop short at the place where the byte was */
     return sys_recvmsg(descriptor(s), message, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 }
 

@@ -426,6 +426,8 @@ static void completed(struct loop *l, const struct io_uring_cqe *cqe)
         operation_ended(l, operation_of(cqe->user_data), cqe->res);
 }
 
+/* The look at the completions enters the kernel by itself if the ring's memory tells that more are
+ * to be had there. */
 static void harvest(struct loop *l)
 {
     struct ring *r = l->backend;
@@ -439,13 +441,6 @@ static void harvest(struct loop *l)
     }
 }
 
-/* The ring's memory tells whether a look is worth a system call. */
-static bool has_news(const struct ring *r)
-{
-    return io_uring_sq_ready(&r->uring) > 0 ||
-           IO_URING_READ_ONCE(*r->uring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
-}
-
 static int ring_turn(struct loop *l, uint64_t until_ns)
 {
     struct ring *r = l->backend;
@@ -457,7 +452,7 @@ static int ring_turn(struct loop *l, uint64_t until_ns)
     cancel_rest(r);
     if (until_ns != 0)
         rc = enter(r, 1, clock_left(until_ns, &left));
-    else if (has_news(r))
+    else if (io_uring_sq_ready(&r->uring) > 0)
         rc = enter(r, 0, NULL);
     harvest(l);
     return rc < 0 && rc != -EINTR && rc != -ETIME ? rc : 0;
@@ -465,6 +460,7 @@ static int ring_turn(struct loop *l, uint64_t until_ns)
 
 const struct loop_ops loop_io_uring = {
     .name = "io_uring",
+    .keeps_files = true,
     .open = ring_open,
     .close = ring_close,
     .watch = ring_watch,

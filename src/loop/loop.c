@@ -132,7 +132,7 @@ static short renew(struct loop *l, struct slot *slot, struct home *home)
     if (slot->generation == 0)
         slot->generation = ++l->generation;
     slot->watched = slot->ready = 0;
-    slot->ended = false;
+    slot->ended = slot->told = false;
     if (home)
         atomic_store_explicit(&home->key, (uint64_t)l->id << 32 | slot->generation,
                               memory_order_relaxed);
@@ -143,17 +143,17 @@ static short renew(struct loop *l, struct slot *slot, struct home *home)
 
 int loop_arm(struct loop *l, struct arm *a, int fd, short events, struct home *home)
 {
+    *a = (struct arm){.task = l->running, .fd = fd, .events = events};
     if (fd >= l->slot_count && make_room(l, fd) < 0)
         return -ENOMEM;
     struct slot *slot = &l->slots[fd];
     bool fresh = !slot_is_home(l, slot, home);
     short wanted = (short)(events | (fresh ? renew(l, slot, home) : slot->watched));
-    short at_once = slot->ready & events;
 
-    *a = (struct arm){.task = l->running, .fd = fd, .events = events};
+    a->got = slot->ready & events;
     slot->ready &= (short)~events;
-    if (at_once) {
-        a->got = at_once;
+    if (a->got) {
+        slot->told = true;
         return 1;
     }
     if (events & ~slot->watched) {
@@ -179,11 +179,12 @@ static void unlink_arm(struct slot *slot, struct arm *a)
 
 void loop_disarm(struct loop *l, struct arm *a, const struct home *home)
 {
+    if (a->generation == 0)
+        return; /* it was never armed */
     struct slot *slot = &l->slots[a->fd];
-
     if (a->linked)
         unlink_arm(slot, a);
-    if (slot->arms || a->generation == 0 || slot->watched == 0)
+    if (slot->arms || slot->watched == 0)
         return;
     l->ops->unwatch(l, a->fd, slot, !home && a->generation == slot->generation);
 }
@@ -194,6 +195,12 @@ void loop_forget(struct loop *l, int fd, struct home *home)
         return;
     l->ops->unwatch(l, fd, &l->slots[fd], true);
     atomic_store_explicit(&home->key, 0, memory_order_relaxed);
+}
+
+void loop_closing(struct loop *l, int fd, struct home *home)
+{
+    if (l->ops->keeps_files)
+        loop_forget(l, fd, home);
 }
 
 /* ---- what backends report -------------------------------------------------------------------- */
@@ -221,6 +228,7 @@ static void report_to_all(struct loop *l, struct slot *slot, short events)
             continue;
         }
         untold &= (short)~a->events;
+        slot->told |= !a->receives;
         a->got = holds;
         *at = a->next;
         a->linked = false;
@@ -242,6 +250,7 @@ void loop_report(struct loop *l, uint64_t key, short events)
         return;
     }
     slot->arms = NULL;
+    slot->told |= !a->receives;
     a->linked = false;
     a->got = POLLIN;
     task_wake_here(l, a->task);

@@ -24,6 +24,7 @@ struct arm {
     int fd;
     uint32_t generation; /* of the slot when it was armed */
     bool linked;         /* in the list of its slot */
+    bool receives;       /* whoever waits receives next, whatever has come */
     short events;        /* POLLIN, POLLOUT */
     short got;           /* what ended the wait; POLLERR, POLLHUP and POLLNVAL may be among it */
 };
@@ -33,6 +34,7 @@ struct slot {
     uint32_t generation;
     short watched; /* what the backend reports without being asked again */
     short ready;   /* reported while nobody waited for it: possibly stale */
+    bool told;     /* something has come, and whoever heard of it may have left it where it was */
     bool ended;    /* hung up, or failed: what is read next may be the end */
 };
 
@@ -63,6 +65,8 @@ struct loop_operation {
 
 struct loop_ops {
     const char *name;
+    /* What is watched, or was until just now, keeps the kernel's file open. */
+    bool keeps_files;
     /* Sets up `l->backend`: 0 or -errno, with the step that failed in `*ret_step`. */
     int (*open)(struct loop *l, const char **ret_step);
     void (*close)(struct loop *l);
@@ -146,6 +150,9 @@ void loop_disarm(struct loop *l, struct arm *a, const struct home *home);
 /* The number is about to be closed, or taken away: it is not watched any more. */
 void loop_forget(struct loop *l, int fd, struct home *home);
 
+/* The same for one that is really closed right after, which epoll(7) notices by itself. */
+void loop_closing(struct loop *l, int fd, struct home *home);
+
 /* ---- for backends ---------------------------------------------------------------------------- */
 
 /* What a backend gets back from the kernel: a descriptor and its generation. */
@@ -183,13 +190,16 @@ static inline bool loop_arm_drained(struct loop *l, struct arm *a, int fd, const
     if ((unsigned)fd >= (unsigned)l->slot_count)
         return false;
     struct slot *slot = &l->slots[fd];
-    if (!slot_is_home(l, slot, home) || slot->ended || slot->ready & POLLIN ||
-        !(slot->watched & POLLIN))
+    if (!slot_is_home(l, slot, home) || slot->ended || slot->told || slot->ready & POLLIN ||
+        !(slot->watched & POLLIN)) {
+        slot->told = false;
         return false;
+    }
     a->task = l->running;
     a->fd = fd;
     a->events = POLLIN;
     a->got = 0;
+    a->receives = true;
     slot_link(slot, a);
     return true;
 }

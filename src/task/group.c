@@ -18,8 +18,9 @@ struct joiner {
 
 struct weir_group {
     pthread_mutex_t lock;
-    struct run *run;   /* NULL outside weir_run */
-    struct loop *loop; /* where it was opened: for tasks that are started from elsewhere. NULL:
+    struct run *run;     /* NULL outside weir_run */
+    unsigned fork_count; /* of the process that it belongs to */
+    struct loop *loop;   /* where it was opened: for tasks that are started from elsewhere. NULL:
                                its tasks are threads */
     bool fail_fast, spread;
     bool cancelled;         /* (lock) */
@@ -31,6 +32,12 @@ struct weir_group {
     pthread_t zombie;
     bool has_zombie;
 };
+
+/* In a child after fork: its tasks, and perhaps a lock that one of them held, are the parent's. */
+static bool is_inherited(const weir_group *g)
+{
+    return g->fork_count != context_fork_count();
+}
 
 /* ---- the tasks of a group ------------------------------------------------------------------ */
 
@@ -169,6 +176,8 @@ static int start(weir_group *g, struct task *t)
 
 static int go(weir_group *g, const struct job *job)
 {
+    if (is_inherited(g))
+        return -EINVAL;
     struct task *t = g->loop ? task_new(choose_loop(g), job->fn, job->copied, job->size)
                              : thread_task_new(g->run, job->fn, job->copied, job->size);
 
@@ -226,6 +235,7 @@ int weir_group_open(weir_group **ret, const weir_group_options *options)
         return -ENOMEM;
     pthread_mutex_init(&g->lock, NULL);
     g->run = c->run;
+    g->fork_count = context_fork_count();
     g->loop = c->loop;
     g->fail_fast = options && options->fail_fast;
     g->spread = options && options->spread;
@@ -272,7 +282,7 @@ int weir_group_wait(weir_group *g, int *first_failure)
     uint64_t deadline_ns;
     pthread_t thread;
 
-    if (!g)
+    if (!g || is_inherited(g))
         return -EINVAL;
     if (is_own(g))
         return -EDEADLK;
@@ -293,7 +303,7 @@ int weir_group_wait(weir_group *g, int *first_failure)
 
 int weir_group_cancel(weir_group *g)
 {
-    if (!g)
+    if (!g || is_inherited(g))
         return 0;
     pthread_mutex_lock(&g->lock);
     cancel(g);
@@ -307,6 +317,10 @@ int weir_group_close(weir_group *g)
 {
     if (!g)
         return 0;
+    if (is_inherited(g)) {
+        free(g);
+        return 0;
+    }
     if (is_own(g))
         return -EDEADLK;
     weir_group_cancel(g);

@@ -54,6 +54,7 @@ static bool is_done(struct loop *l)
 
 static void wait_for_threads(struct run *run)
 {
+    weir_scope shield = weir_shield_start(INT64_MAX);
     struct sleeper z;
 
     pthread_mutex_lock(&run->lock);
@@ -66,6 +67,7 @@ static void wait_for_threads(struct run *run)
         run->waiter = NULL;
     }
     pthread_mutex_unlock(&run->lock);
+    weir_scope_end(shield);
 }
 
 static int run_threads(struct run *run)
@@ -138,6 +140,16 @@ static int open_loop(struct run *run, int kind, struct loop **ret)
     return kind == WEIR_LOOP_AUTO ? open_preferred(run, ret) : open_named(run, kind, ret);
 }
 
+/* All loops of a run are of one kind. */
+static int open_another(struct run *run, struct loop **ret)
+{
+    const struct loop_ops *ops = run->loops[0]->ops;
+    const char *step;
+    int rc = loop_open(ret, ops, run, &step);
+
+    return rc < 0 ? story_tell(rc, "%s: %s: %s", ops->name, step, weir_strerror(rc)) : 0;
+}
+
 static void *loop_thread(void *arg)
 {
     loop_run(arg, is_done);
@@ -149,7 +161,7 @@ static int start_loops(struct run *run, const struct settings *settings)
 {
     while (run->loop_count < settings->loops) {
         struct loop *l;
-        int rc = open_loop(run, settings->loop, &l);
+        int rc = run->loop_count == 0 ? open_loop(run, settings->loop, &l) : open_another(run, &l);
         if (rc < 0)
             return rc;
         l->number = run->loop_count;

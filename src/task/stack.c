@@ -7,12 +7,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
 #else
 #define RUNNING_ON_VALGRIND                0
 #define VALGRIND_STACK_REGISTER(low, high) 0
 #define VALGRIND_STACK_DEREGISTER(id)      (void)(id)
+#define VALGRIND_MAKE_MEM_UNDEFINED(at, n) (void)(at)
 #endif
 
 #define LINE         ((size_t)64)
@@ -181,6 +182,9 @@ static struct stack *prepare(const struct stack_arena *a, struct stack *s)
     char *high = (char *)s + (a->page_size - ((uintptr_t)s & (a->page_size - 1)));
     size_t size = a->stack_size - a->page_size;
 
+    /* What the frames of the last task have left behind would be out of bounds. */
+    if (a->under_valgrind)
+        VALGRIND_MAKE_MEM_UNDEFINED(high - size, size);
     s->low = high - size;
     if (a->under_valgrind)
         s->tool_id = VALGRIND_STACK_REGISTER(s->low, high);

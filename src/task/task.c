@@ -184,17 +184,16 @@ static void link_in_all(struct loop *l, struct task *t)
  * room for comes again in the next turn. */
 static void take(struct loop *l, struct task *t)
 {
-    if (!t->link_of_all && t->state != TASK_ENDED) {
-        if (heap_reserve(&l->timers, l->tasks + 1) < 0) {
-            post(l, t);
-            return;
-        }
-        link_in_all(l, t);
-    }
-    if (t->state == TASK_PARKED)
-        loop_make_ready(l, t);
-    else if (t->state == TASK_ENDED)
+    if (t->state == TASK_ENDED) {
         stack_cache_give(&l->stacks, &t->stack);
+    } else if (t->state != TASK_NEW) {
+        task_wake_here(l, t);
+    } else if (heap_reserve(&l->timers, l->tasks + 1) < 0) {
+        post(l, t);
+    } else {
+        link_in_all(l, t);
+        loop_make_ready(l, t);
+    }
 }
 
 void task_take_inbox(struct loop *l)
@@ -297,6 +296,7 @@ struct task *task_new(struct loop *l, int (*fn)(void *), const void *arg, size_t
     t->context.task = t;
     t->context.loop = l;
     t->context.run = l->run;
+    t->state = TASK_NEW;
     t->fn = fn;
     char *high = (char *)t;
     if (size) {

@@ -22,10 +22,11 @@
 #include <weir/task.h>
 
 enum task_state {
-    TASK_PARKED,  /* waits for a wake; also before its first run on another loop */
+    TASK_PARKED,  /* waits for a wake */
     TASK_READY,   /* in its loop's queue */
     TASK_RUNNING, /* its loop's thread is on its stack */
     TASK_ENDED,   /* its stack goes to the pool as soon as nobody points here */
+    TASK_NEW,     /* not yet known to its loop: from another thread, it comes through the inbox */
 };
 
 struct task {

@@ -30,6 +30,7 @@
 #define SAMPLES    4096
 #define TALK_MAX   2048
 #define GROWTH_MAX 0.02
+#define JUDGED_S   150 /* in less time not every stack has been as deep as it gets */
 
 static struct {
     const char *name;
@@ -106,7 +107,7 @@ static int check_growth(void)
     long middle = most_of(third, 2 * third), last = most_of(2 * third, self.samples);
     double growth = third ? (double)last / (double)middle - 1 : 0;
     printf("%s: memory %+.2f %% from the second third to the last\n", self.name, 100 * growth);
-    return growth <= GROWTH_MAX ? 0 : -1;
+    return growth <= GROWTH_MAX || self.seconds < JUDGED_S ? 0 : -1;
 }
 
 static int tells_now_and_then(void *arg)

@@ -30,7 +30,7 @@ static int run_main(void *arg)
 
 static void *loop_thread(void *arg)
 {
-    int loop = ground->tasks ? ground->loop : WEIR_LOOP_AUTO;
+    int loop = ground->tasks ? ground->loop : WEIR_LOOP_EPOLL;
     EXPECT(weir_run(run_main, arg, WEIR_RUN_OPTIONS(.models = WEIR_TASKS, .loop = loop), NULL), 0);
     return NULL;
 }

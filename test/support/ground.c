@@ -172,16 +172,29 @@ static int nothing(void *arg)
     return 0;
 }
 
-/* A loop that this machine, or this build, does not have. */
+/* Valgrind 3.19 does not know that a thread may wait in io_uring_enter(2), and lets no other thread
+ * run meanwhile. */
+static bool stands_still(const struct ground *g)
+{
+    const char *preloaded = getenv("LD_PRELOAD");
+    bool still = g->loop == WEIR_LOOP_IO_URING && preloaded && strstr(preloaded, "vgpreload");
+    if (still)
+        printf("skipped: io_uring and threads under Valgrind\n");
+    return still;
+}
+
+/* False for a loop that this machine, or this build, does not have. */
 static bool works(const struct ground *g)
 {
     static bool known[GROUNDS], good[GROUNDS];
     size_t i = (size_t)(g - grounds);
     if (known[i] || !g->models)
         return known[i] ? good[i] : true;
+    known[i] = true;
+    if (stands_still(g))
+        return false;
     ground = g;
     int rc = weir_run(nothing, NULL, ground_options(), NULL);
-    known[i] = true;
     good[i] = rc != -ENOSYS && rc != -EPERM;
     if (!good[i])
         printf("skipped: %s does not work on this machine: %s\n", g->name, weir_strerror(rc));

@@ -97,6 +97,8 @@ static void arm(struct loop_rig *rig, struct actor *a)
         rig->loop->running = NULL;
         if (rc == 0)
             return;
+        if (rc < 0 && rc != -EBADF)
+            fprintf(rig->trace, "%s:%s ", a->name, weir_strerror(rc));
         now = rc == -EBADF ? POLLNVAL : holds(a->fd, a->events);
     }
     ended(rig, a, now);
@@ -135,10 +137,12 @@ static void woken(struct loop_rig *rig, struct actor *a)
         return;
     loop_disarm(rig->loop, &a->arm, a->home);
     short now = a->arm.got & POLLNVAL ? POLLNVAL : holds(a->fd, a->events);
-    if (now)
+    if (now) {
         ended(rig, a, now);
-    else
-        arm(rig, a);
+        return;
+    }
+    rig->in_vain++;
+    arm(rig, a);
 }
 
 static bool turn(struct loop_rig *rig, uint64_t until_ns)

@@ -30,6 +30,7 @@ struct loop_rig {
     size_t size;
     struct actor **ended; /* not traced yet */
     size_t count, room;
+    unsigned in_vain; /* wakes after which somebody waited on */
 };
 
 /* The backends in the order in which they are compared. */

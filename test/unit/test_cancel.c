@@ -420,11 +420,12 @@ static void check_finish(struct cell *c)
 static const struct op op_finish = {"finish",        true,        false, make_tcp_pair, call_finish,
                                     complete_finish, check_finish};
 
-#define FOR_EACH_OP(X)                                                                             \
-    X(recv)                                                                                        \
-    X(recv_unix)                                                                                   \
-    X(recv_exact) X(recvmsg) X(recv_from) X(send) X(sendmsg) X(send_all) X(send_to) X(accept)      \
-        X(connect) X(wait) X(poller_wait) X(finish)
+/* clang-format off */
+#define FOR_EACH_OP(X) \
+    X(recv) X(recv_unix) X(recv_exact) X(recvmsg) X(recv_from) \
+    X(send) X(sendmsg) X(send_all) X(send_to) \
+    X(accept) X(connect) X(wait) X(poller_wait) X(finish)
+/* clang-format on */
 
 FOR_EACH_OP(CELL_TESTS)
 

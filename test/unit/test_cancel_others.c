@@ -345,11 +345,12 @@ static const struct op op_signal_wait = {
     "signal_wait",    false, false, prepare_nothing, call_signal_wait, complete_signal_wait,
     check_signal_wait};
 
-#define FOR_EACH_OP(X)                                                                             \
-    X(connect_name)                                                                                \
-    X(resolve)                                                                                     \
-    X(sleep) X(group_wait) X(mutex) X(channel_recv) X(handover_recv) X(channel_send)               \
-        X(handover_send) X(offload) X(signal_wait)
+/* clang-format off */
+#define FOR_EACH_OP(X) \
+    X(connect_name) X(resolve) X(sleep) X(group_wait) X(mutex) \
+    X(channel_recv) X(handover_recv) X(channel_send) X(handover_send) \
+    X(offload) X(signal_wait)
+/* clang-format on */
 
 FOR_EACH_OP(CELL_TESTS)
 

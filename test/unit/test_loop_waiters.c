@@ -144,6 +144,23 @@ static void without_a_home(struct loop_rig *rig)
     close_both(fds);
 }
 
+/* A wait without a home takes nothing from those who are there. */
+static void beside_a_home(struct loop_rig *rig)
+{
+    struct actor a = {.fd = -1}, b = {.fd = -1};
+    struct home home = {0};
+    int fds[2];
+
+    unix_pair(fds);
+    actor_waits(rig, &b, "b", fds[0], POLLIN, &home);
+    loop_rig_look(rig);
+    actor_waits(rig, &a, "a", fds[0], POLLOUT, NULL);
+    loop_rig_await(rig, 1);
+    put(fds[1]);
+    loop_rig_await(rig, 1);
+    close_both(fds);
+}
+
 /* ---- numbers that are used again ----------------------------------------------------------- */
 
 /* Another pair under the number of the first, which has been closed while an event was pending. */
@@ -180,6 +197,7 @@ static void used_again(struct loop_rig *rig, bool told)
     loop_rig_look(rig);
     put(fds[1]);
     loop_rig_await(rig, 1);
+    fprintf(rig->trace, "%u ", rig->in_vain);
     close(copy);
     close(old_peer);
     close_both(fds);
@@ -215,6 +233,27 @@ static void used_again_at_once(struct loop_rig *rig)
     loop_rig_look(rig);
     put(fds[1]);
     loop_rig_await(rig, 1);
+    close_both(fds);
+}
+
+/* Somebody still waits who knows nothing of the exchange. */
+static void used_again_meanwhile(struct loop_rig *rig)
+{
+    struct actor a = {.fd = -1}, b = {.fd = -1};
+    struct home home = {0}, fresh = {0};
+    int fds[2];
+
+    unix_pair(fds);
+    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    loop_rig_look(rig);
+    int old_peer = dup(fds[1]);
+    replace(fds);
+    loop_rig_look(rig);
+    actor_waits(rig, &b, "b", fds[0], POLLIN, &fresh);
+    loop_rig_look(rig);
+    put(fds[1]);
+    loop_rig_await(rig, 2);
+    close(old_peer);
     close_both(fds);
 }
 
@@ -257,6 +296,24 @@ static void closes_at_once(struct loop_rig *rig)
             }
             close(fds[1]);
         }
+}
+
+static void closes_after_writing(struct loop_rig *rig)
+{
+    struct actor a = {.fd = -1};
+    struct home home = {0};
+    int fds[2];
+
+    unix_pair(fds);
+    fill(fds[0]);
+    actor_waits(rig, &a, "a", fds[0], POLLOUT, &home);
+    loop_rig_look(rig);
+    take_all(fds[1]);
+    loop_rig_await(rig, 1);
+    loop_forget(rig->loop, fds[0], &home);
+    close(fds[0]);
+    peer_sees(rig, fds[1]);
+    close(fds[1]);
 }
 
 static void closes_untold(struct loop_rig *rig)
@@ -321,7 +378,11 @@ static void a_crowd(struct loop_rig *rig)
         assert_return_code(fds[i], errno);
         actor_waits(rig, &actors[i], "", fds[i], POLLIN, NULL);
     }
+    rig->loop->ops->wake(rig->loop);
     fprintf(rig->trace, "%zu ", loop_rig_await_quietly(rig, CROWD));
+    loop_rig_settle(rig);
+    rig->loop->ops->wake(rig->loop);
+    assert_int_equal(rig->loop->ops->turn(rig->loop, NEVER), 0);
     for (int i = 0; i < CROWD; i++)
         close(fds[i]);
     close(fd);
@@ -533,10 +594,13 @@ static const struct loop_script scripts[] = {
     LOOP_SCRIPT(leaves_after, "- a:in - - a:in "),
     LOOP_SCRIPT(leaves_and_comes_back, "- - - - - - - - a:in "),
     LOOP_SCRIPT(without_a_home, "a:in a:in a:out - b:in "),
-    LOOP_SCRIPT(used_again_and_told, "- - - b:in "),
-    LOOP_SCRIPT(used_again_untold, "- - - b:in "),
+    LOOP_SCRIPT(beside_a_home, "- a:out b:in "),
+    LOOP_SCRIPT(used_again_and_told, "- - - b:in 0 "),
+    LOOP_SCRIPT(used_again_untold, "- - - b:in 0 "),
     LOOP_SCRIPT(used_again_at_once, "b:in - b:in "),
     LOOP_SCRIPT(closes_at_once, "closed closed - closed - closed "),
+    LOOP_SCRIPT(used_again_meanwhile, "- - - a:in b:in "),
+    LOOP_SCRIPT(closes_after_writing, "- a:out closed "),
     LOOP_SCRIPT(closes_untold, "- - closed "),
     LOOP_SCRIPT(many, "2000 1000 666 "),
     LOOP_SCRIPT(a_crowd, "6000 "),

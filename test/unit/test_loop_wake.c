@@ -123,8 +123,10 @@ static void *storms(void *arg)
 {
     struct storm *s = arg;
 
-    while (!atomic_load(&s->over))
+    while (!atomic_load(&s->over)) {
         s->loop->ops->wake(s->loop);
+        sched_yield();
+    }
     return NULL;
 }
 

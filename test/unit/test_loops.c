@@ -81,6 +81,24 @@ static void ready_after(struct loop_rig *rig)
     close_both(fds);
 }
 
+/* A look finds what has come, without a wait. */
+static void ready_for_a_look(struct loop_rig *rig)
+{
+    struct actor a = {.fd = -1};
+    struct home home = {0};
+    int fds[2];
+
+    unix_pair(fds);
+    for (int i = 0; i < 2; i++) {
+        actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+        loop_rig_look(rig);
+        put(fds[1]);
+        loop_rig_look(rig);
+        take_all(fds[0]);
+    }
+    close_both(fds);
+}
+
 static void writable(struct loop_rig *rig)
 {
     struct actor a = {.fd = -1};
@@ -347,6 +365,7 @@ static void no_descriptor(struct loop_rig *rig)
 static const struct loop_script scripts[] = {
     LOOP_SCRIPT(ready_before, "a:in "),
     LOOP_SCRIPT(ready_after, "- a:in "),
+    LOOP_SCRIPT(ready_for_a_look, "- a:in - a:in "),
     LOOP_SCRIPT(writable, "a:out - a:out "),
     LOOP_SCRIPT(reader_and_writer, "- b:out - a:in "),
     LOOP_SCRIPT(one_for_both, "- a:in - a:out "),

@@ -295,7 +295,7 @@ static void a_child_has_a_pool_of_its_own(void)
     if (pid == 0) {
         alarm(60);
         int rc = -1;
-        EXPECT(weir_run(offload_all_at_once, NULL, WEIR_RUN_OPTIONS(.models = WEIR_TASKS), &rc), 0);
+        EXPECT(weir_run(offload_all_at_once, NULL, ground_options(), &rc), 0);
         _exit(rc < 0 ? 1 : 7);
     }
     expect_child(pid, 7);

