@@ -13,6 +13,15 @@ if(WEIR_MEMCHECK)
   set(transports tcp4 unix unixdgram)
 endif()
 
+# Sanitizers see in the plain rows what there is to see; signals and the rest are for the release.
+set(all_rows ON)
+if(WEIR_SANITIZE OR WEIR_MEMCHECK)
+  set(all_rows OFF)
+endif()
+if(WEIR_SANITIZE)
+  set(models_with_limits tasks-io_uring)
+endif()
+
 # Each scenario has a watchdog of its own, which tells more than a row that was cut off.
 math(EXPR row_seconds "5 * ${seconds}")
 
@@ -26,7 +35,7 @@ foreach(transport IN LISTS transports)
   foreach(mode IN LISTS modes)
     set(row --mode ${mode} --transport ${transport})
     weir_add_row(${mode}/${transport} ${row})
-    if(NOT WEIR_MEMCHECK)
+    if(all_rows)
       weir_add_row(eintr/${mode}/${transport} ${row} --eintr --seed 2)
     endif()
   endforeach()
@@ -38,7 +47,7 @@ foreach(transport IN LISTS transports)
     weir_add_row(${model}/deadline/${transport}
       --model ${model} --mode deadline --transport ${transport} --seed 3)
   endforeach()
-  if(NOT WEIR_MEMCHECK)
+  if(all_rows)
     # Modes that go their own way, once with tasks; and signals, which come in anywhere.
     set(row --model tasks-epoll --transport ${transport})
     foreach(mode timeout nonblocking)

@@ -157,6 +157,8 @@ if(tool)
     if(NOT wanted)
       set(wanted nothing)
     endif()
+    file(STRINGS ${file} options REGEX "^ \\* ASAN_OPTIONS: ")
+    string(REGEX REPLACE "^ \\* ASAN_OPTIONS: | *\\*/$" "" options "${options}")
     add_executable(planted_${name} ${file} test/planted/planted.c)
     weir_target(planted_${name} weir_static Threads::Threads)
     target_compile_definitions(planted_${name} PRIVATE _GNU_SOURCE)
@@ -164,5 +166,14 @@ if(tool)
       OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test/planted)
     weir_add_test(planted/${name} bash ${PROJECT_SOURCE_DIR}/test/planted/check.sh "${wanted}"
       ${wrapper} $<TARGET_FILE:planted_${name}>)
+    if(options AND NOT WEIR_MEMCHECK)
+      set_tests_properties(planted/${name} PROPERTIES
+        ENVIRONMENT_MODIFICATION ASAN_OPTIONS=string_append::${options})
+    endif()
+    if(WEIR_MEMCHECK)
+      # It lets no other thread run while one waits in a ring.
+      set_tests_properties(planted/${name} PROPERTIES
+        ENVIRONMENT_MODIFICATION WEIR_LOOP=set:epoll)
+    endif()
   endforeach()
 endif()

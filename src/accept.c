@@ -71,8 +71,8 @@ static bool held_off(const weir_socket *s)
     return after_ns && sys_now() < after_ns;
 }
 
-/* Nobody looks at the listener for a while: it stays readable, and each look would fail again. Those
- * who wait learn of it once; told by each other they would not come to rest. */
+/* Nobody looks at the listener for a while: it stays readable, and each look would fail again.
+ * Those who wait learn of it once; told by each other they would not come to rest. */
 static void hold_off(weir_socket *s)
 {
     pthread_mutex_lock(&s->lock);

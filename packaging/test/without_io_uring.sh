@@ -15,7 +15,8 @@ cmake -G Ninja -S "$WEIR_SOURCE" -B "$dir/build" -DWEIR_IO_URING=OFF -DWEIR_TEST
 cmake --build "$dir/build" >"$dir/build.log" || { cat "$dir/build.log"; exit 1; }
 cmake --install "$dir/build" --prefix "$prefix" >"$dir/install.log"
 
-if grep -rl uring "$prefix" --include=weir.pc || readelf -d "$dir/build/libweir.so" | grep uring; then
+if grep -rl uring "$prefix" --include=weir.pc ||
+    readelf -d "$dir/build/libweir.so" | grep uring; then
     echo "not ok: liburing is still asked for"
     exit 1
 fi
@@ -31,8 +32,9 @@ static int nothing(void *arg)
 
 int main(void)
 {
+    const weir_run_options *how = WEIR_RUN_OPTIONS(.loop = WEIR_LOOP_IO_URING);
     int result = -1;
-    return weir_run(nothing, NULL, WEIR_RUN_OPTIONS(.loop = WEIR_LOOP_IO_URING), &result) != -ENOSYS ||
+    return weir_run(nothing, NULL, how, &result) != -ENOSYS ||
            weir_run(nothing, NULL, NULL, &result) != 0 || result != 0;
 }
 END

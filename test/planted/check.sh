@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# check.sh WANTED COMMAND...: without a bug the command ends well and a tool has nothing to say; with
-# one, which its last argument asks for, it fails and the first thing that is said fits WANTED, an
-# extended regular expression. WANTED "nothing": what becomes of the bug is not looked at.
+# check.sh WANTED COMMAND...: without a bug the command ends well and a tool has nothing to say;
+# with one, which its last argument asks for, it fails and the first thing that is said fits
+# WANTED, an extended regular expression. WANTED "nothing": what becomes of the bug is not looked at.
 set -euo pipefail
 
 wanted=$1

@@ -2,6 +2,7 @@
  * otherwise. What each tool has to say stands at the beginning of the program, as
  *
  *     TOOL: REGULAR EXPRESSION
+ *     ASAN_OPTIONS: what is added to those of the other tests
  *
  * of TOOL asan, tsan and valgrind; one that is not named need not see it. */
 #ifndef PLANTED_H

@@ -225,8 +225,8 @@ static int unwinds(void *arg)
     return count > 2 && count < 32 ? 0 : -1;
 }
 
-/* So does one that follows frame pointers, as profilers do: never outside the stack, and to its end.
- * Only where everything was built with them. */
+/* So does one that follows frame pointers, as profilers do: never outside the stack, and to its
+ * end. Only where everything was built with them. */
 static int walks(void *arg)
 {
     void *const *frame = __builtin_frame_address(0);

@@ -50,7 +50,8 @@ part() { sed -n "/^$1\$/,/^$2\$/p" "$dir/out"; }
 lists_all() {
     local reads=$1 hour=$2
     has '^\*? +1 +0x[0-9a-f]+ +running +everything +-$'
-    has " 2 +0x[0-9a-f]+ +parked +receiver +0x[0-9a-f]+ +weir_recv \(socket 0x[0-9a-f]+\) in receiver at debuggee.c:[0-9]+, fd [0-9]+ $reads\$"
+    local place='in receiver at debuggee.c:[0-9]+' call='weir_recv \(socket 0x[0-9a-f]+\)'
+    has " 2 +0x[0-9a-f]+ +parked +receiver +0x[0-9a-f]+ +$call $place, fd [0-9]+ $reads\$"
     has " 3 .* limited_receiver .*weir_recv .*, fd [0-9]+ $reads, $hour\$"
     has " 4 .* parked +sleeper .*weir_sleep in sleeper at debuggee.c:[0-9]+, $hour\$"
     has ' 5 .* locker .*weir_mutex_lock \(mutex 0x[0-9a-f]+\)'
@@ -76,7 +77,8 @@ live() {
         'echo \nlist\n' 'weir tasks' 'echo \nlocals\n' 'weir task 4 info locals' \
         'echo \ntask\n' 'weir task 4' 'echo \nfresh\n' 'weir task 10' \
         'echo \nbad\n' 'weir task 2 no-such-command' 'echo \nafter\n' 'info registers' 'frame' \
-        'echo \nplain\n' 'bt' 'echo \nstack\n' 'weir stack 4' 'echo \nnone\n' 'weir task 99' continue
+        'echo \nplain\n' 'bt' 'echo \nstack\n' 'weir stack 4' 'echo \nnone\n' \
+        'weir task 99' continue
     lists_all $reads "$left"
     part locals task | grep -q '^own_number = 4711$' || fail "no local variables of a task"
     part task fresh | grep -q ' in sleeper ' || fail "no backtrace of a task"
@@ -126,7 +128,8 @@ overflow() {
 
 core_of_gdb() {
     local libthread_db
-    in_gdb "--args $program abort" run "weir core $dir/core" 'echo \nafter\n' 'weir task 4 info locals'
+    in_gdb "--args $program abort" run "weir core $dir/core" 'echo \nafter\n' \
+        'weir task 4 info locals'
     has '^weir: added the stacks of 10 tasks$'
     for libthread_db in '' "$dir/nowhere"; do
         in_gdb "$program" ${libthread_db:+"set libthread-db-search-path $libthread_db"} \

@@ -49,7 +49,7 @@ def loop_text(loop, tasks):
     return "loop %d (%s), %s, %d tasks\n" % (int(loop.value["number"]), name, where, len(tasks))
 
 
-# ---- a stack's overflow ---------------------------------------------------------------------------
+# ---- a stack's overflow --------------------------------------------------------------------------
 
 def guard_text(tasks):
     """What the fault of the selected thread means, if it was on a guard."""
@@ -85,7 +85,7 @@ def stopped(event):
         pass
 
 
-# ---- the use of a stack ---------------------------------------------------------------------------
+# ---- the use of a stack --------------------------------------------------------------------------
 
 def first_touched(task):
     """The lowest byte that was ever written, by this task or one that had the stack before."""
@@ -102,7 +102,7 @@ def first_touched(task):
     return at
 
 
-# ---- commands -------------------------------------------------------------------------------------
+# ---- commands ------------------------------------------------------------------------------------
 
 class Weir(gdb.Command):
     """Tasks of weir: "weir tasks", "weir task", "weir stack", "weir core"."""
@@ -172,7 +172,7 @@ program is not touched, and afterwards the thread and frame of before are select
 
 
 class Stack(gdb.Command):
-    """weir stack N|ADDRESS: how large a task's stack is and how much of it is used, now and at most.
+    """weir stack N|ADDRESS: how large a task's stack is, and how much of it is used.
 
 The most is what was ever written to; a stack that other tasks had before shows theirs too."""
 

@@ -88,8 +88,8 @@ def register(frame, kind):
 def present(task):
     """A task whose memory is there."""
     if not task["fn"] and not task["handler"]:
-        raise gdb.GdbError("weir: this core file lacks the stacks of tasks: gdb's own gcore stops at"
-                           " the first guard, \"weir core FILE\" does not")
+        raise gdb.GdbError("weir: this core file lacks the stacks of tasks: gdb's own gcore stops"
+                           " at the first guard, \"weir core FILE\" does not")
     return task
 
 
