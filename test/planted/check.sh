@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # check.sh WANTED COMMAND...: without a bug the command ends well and a tool has nothing to say;
 # with one, which its last argument asks for, it fails and the first thing that is said fits
-# WANTED, an extended regular expression. WANTED "nothing": what becomes of the bug is not looked at.
+# WANTED, an extended regular expression. WANTED "nothing": what becomes of the bug is not looked
+# at.
 set -euo pipefail
 
 wanted=$1
@@ -35,3 +36,9 @@ first=$(grep -Em1 "SUMMARY: .*Sanitizer: |LeakSanitizer: detected|$wanted" "$dir
     fail "nothing was reported"
 grep -Eq "$wanted" <<<"$first" || fail "not the report that was wanted: $first"
 [ "$(grep -Ec 'SUMMARY: ' "$dir/out")" -le 1 ] || fail "more than one report"
+
+# A task has a stack of its own to the tool: nothing has called what comes first there.
+! awk '/ switch_begin / { first = 1; next }
+       first && /^ *#[0-9]+ / { found = 1 }
+       { first = 0 }
+       END { exit !found }' "$dir/out" || fail "a task's stack does not end in the report"
