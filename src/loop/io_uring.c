@@ -9,6 +9,7 @@
  * By liburing 2.3; what later kernels offer beyond that is defined here. */
 #include "../clock.h"
 #include "../sys.h"
+#include "../task/sanitizer.h"
 #include "loop.h"
 
 #include <liburing.h>
@@ -138,10 +139,37 @@ static void ring_wake(struct loop *l)
 
 /* ---- opening and closing ------------------------------------------------------------------- */
 
+#if SANITIZER_THREAD
+#include <sanitizer/tsan_interface.h>
+
+/* liburing maps and unmaps by system calls that ThreadSanitizer does not see: what one ring did is
+ * not to be held against another that has the same place later. */
+static char ring_memory;
+
+static void memory_came(void)
+{
+    __tsan_acquire(&ring_memory);
+}
+
+static void memory_goes(void)
+{
+    __tsan_release(&ring_memory);
+}
+#else
+static void memory_came(void)
+{
+}
+
+static void memory_goes(void)
+{
+}
+#endif
+
 static void ring_close(struct loop *l)
 {
     struct ring *r = l->backend;
 
+    memory_goes();
     if (r->open)
         io_uring_queue_exit(&r->uring);
     sys_close(r->wake_fd);
@@ -218,6 +246,7 @@ static int ring_open(struct loop *l, const char **ret_step)
         ring_close(l);
         return rc;
     }
+    memory_came();
     r->enter_flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
     if (r->uring.features & IORING_FEAT_NO_IOWAIT)
         r->enter_flags |= IORING_ENTER_NO_IOWAIT;
