@@ -178,7 +178,7 @@ static void ring_close(struct loop *l)
     l->backend = NULL;
 }
 
-/* The second way is for Linux 5.19 and 6.0. */
+/* The second way is for Linux 5.19 and 6.0, and for whoever waits by poll(2). */
 static int set_up(struct ring *r)
 {
     static const unsigned ways[] = {
@@ -187,7 +187,7 @@ static int set_up(struct ring *r)
     };
     int rc = sys_fault(SYS_RING_SETUP);
 
-    for (size_t i = 0; rc == 0 && i < sizeof ways / sizeof *ways; i++) {
+    for (size_t i = r->under_valgrind; rc == 0 && i < sizeof ways / sizeof *ways; i++) {
         struct io_uring_params p = {.flags = NEEDED_FLAGS | ways[i], .cq_entries = CQ_ENTRIES};
         rc = io_uring_queue_init_params(SQ_ENTRIES, &r->uring, &p);
         if (rc != -EINVAL)
@@ -470,17 +470,34 @@ static void harvest(struct loop *l)
     }
 }
 
+/* Valgrind takes io_uring_enter(2) for a call that does not wait, and lets no other thread run
+ * meanwhile. It knows better of poll(2). */
+static int enter_under_valgrind(struct ring *r, const struct timespec *timeout)
+{
+    struct pollfd news = {.fd = r->uring.ring_fd, .events = POLLIN};
+    int rc = enter(r, 0, NULL);
+
+    return rc < 0 ? rc : sys_poll(&news, 1, timeout);
+}
+
+static int enter_and_wait(struct ring *r, uint64_t until_ns)
+{
+    struct timespec left;
+    const struct timespec *timeout = clock_left(until_ns, &left);
+
+    return r->under_valgrind ? enter_under_valgrind(r, timeout) : enter(r, 1, timeout);
+}
+
 static int ring_turn(struct loop *l, uint64_t until_ns)
 {
     struct ring *r = l->backend;
-    struct timespec left;
     int rc = 0;
 
     if (!r->wakeable)
         watch_wake_fd(r);
     cancel_rest(r);
     if (until_ns != 0)
-        rc = enter(r, 1, clock_left(until_ns, &left));
+        rc = enter_and_wait(r, until_ns);
     else if (io_uring_sq_ready(&r->uring) > 0)
         rc = enter(r, 0, NULL);
     harvest(l);

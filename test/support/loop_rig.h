@@ -66,7 +66,7 @@ void loop_rig_look(struct loop_rig *rig);
 /* The same without a trace. */
 void loop_rig_settle(struct loop_rig *rig);
 
-/* Turns for a millisecond in which nothing happens, and traces whether the loop sleeps. */
+/* Turns for some milliseconds in which nothing happens, and traces whether the loop sleeps. */
 void loop_rig_sleep(struct loop_rig *rig);
 
 /* ---- scripts ------------------------------------------------------------------------------- */
@@ -75,16 +75,11 @@ struct loop_script {
     const char *name;
     void (*play)(struct loop_rig *rig);
     const char *trace; /* on every backend */
-    bool threads;      /* it has some */
 };
 
 #define LOOP_SCRIPT(script, text)                                                                  \
     {                                                                                              \
         .name = #script, .play = (script), .trace = (text)                                         \
-    }
-#define LOOP_THREADS(script, text)                                                                 \
-    {                                                                                              \
-        .name = #script, .play = (script), .trace = (text), .threads = true                        \
     }
 
 /* Plays them on every backend as tests of cmocka. Returns what main has to. */
@@ -94,6 +89,8 @@ int loop_rig_play(const char *group, const struct loop_script *scripts, size_t c
 
 void unix_pair(int ret_fds[2]);
 void close_both(const int fds[2]);
+/* Another pair, of which the first takes over the number, in place of a pair that is closed. */
+void replace_pair(int fds[2]);
 void put(int fd);  /* a byte */
 void fill(int fd); /* until there is no room */
 void take_all(int fd);

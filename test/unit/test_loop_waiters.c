@@ -1,7 +1,6 @@
 /* What every backend of loop.h has to do, in the same way: several who wait, who leave, numbers
  * that are used again, many at once. */
 #include "clock.h"
-#include "support/chance.h"
 #include "support/loop_rig.h"
 #include "sys.h"
 
@@ -163,18 +162,6 @@ static void beside_a_home(struct loop_rig *rig)
 
 /* ---- numbers that are used again ----------------------------------------------------------- */
 
-/* Another pair under the number of the first, which has been closed while an event was pending. */
-static void replace(int fds[2])
-{
-    int fresh[2];
-
-    unix_pair(fresh);
-    assert_int_equal(dup3(fresh[0], fds[0], O_CLOEXEC), fds[0]);
-    close(fresh[0]);
-    close(fds[1]);
-    fds[1] = fresh[1];
-}
-
 static void used_again(struct loop_rig *rig, bool told)
 {
     struct actor a = {.fd = -1}, b = {.fd = -1};
@@ -190,7 +177,7 @@ static void used_again(struct loop_rig *rig, bool told)
         loop_forget(rig->loop, fds[0], &home);
     copy = dup(fds[0]); /* keeps the old file alive, wherever it is registered */
     int old_peer = dup(fds[1]);
-    replace(fds);
+    replace_pair(fds);
     actor_waits(rig, &b, "b", fds[0], POLLIN, &fresh);
     loop_rig_look(rig);
     put(old_peer);
@@ -224,7 +211,7 @@ static void used_again_at_once(struct loop_rig *rig)
     actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
     actor_leaves(rig, &a);
     loop_forget(rig->loop, fds[0], &home);
-    replace(fds);
+    replace_pair(fds);
     put(fds[1]);
     actor_waits(rig, &b, "b", fds[0], POLLIN, &fresh);
     loop_rig_await(rig, 1);
@@ -247,7 +234,7 @@ static void used_again_meanwhile(struct loop_rig *rig)
     actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
     loop_rig_look(rig);
     int old_peer = dup(fds[1]);
-    replace(fds);
+    replace_pair(fds);
     loop_rig_look(rig);
     actor_waits(rig, &b, "b", fds[0], POLLIN, &fresh);
     loop_rig_look(rig);
@@ -450,106 +437,6 @@ static void fork_between(struct loop_rig *rig)
     close_both(fds);
 }
 
-/* ---- anything, in any order ---------------------------------------------------------------- */
-
-#define PAIRS 6
-
-struct place {
-    int fds[2];
-    bool open; /* the other end */
-    struct home home;
-    struct actor reader, writer;
-};
-
-/* As every waiter he tries first, and waits only if he has to. */
-static void waits_by_chance(struct loop_rig *rig, struct place *p, struct actor *a)
-{
-    char bytes[4096] = {0};
-    bool reads = a == &p->reader;
-    ssize_t n = 1;
-
-    if (a->waiting)
-        return;
-    while (n > 0)
-        n = reads ? recv(p->fds[0], bytes, sizeof bytes, 0)
-                  : send(p->fds[0], bytes, sizeof bytes, MSG_NOSIGNAL);
-    if (n < 0 && errno == EAGAIN)
-        actor_waits(rig, a, "", p->fds[0], reads ? POLLIN : POLLOUT, &p->home);
-}
-
-static void leaves_by_chance(struct loop_rig *rig, struct actor *a)
-{
-    if (a->waiting)
-        actor_leaves(rig, a);
-}
-
-/* Another pair in its place, under the same number. */
-static void replace_by_chance(struct loop_rig *rig, struct place *p, bool told)
-{
-    leaves_by_chance(rig, &p->reader);
-    leaves_by_chance(rig, &p->writer);
-    if (told)
-        loop_forget(rig->loop, p->fds[0], &p->home);
-    if (!p->open)
-        p->fds[1] = dup(p->fds[0]);
-    replace(p->fds);
-    p->home = (struct home){0};
-    p->open = true;
-}
-
-static void step_by_chance(struct loop_rig *rig, struct place *p, uint32_t choice)
-{
-    if (choice < 4)
-        waits_by_chance(rig, p, choice % 2 ? &p->reader : &p->writer);
-    else if (choice < 6)
-        leaves_by_chance(rig, choice % 2 ? &p->reader : &p->writer);
-    else if (choice < 8 && p->open)
-        (void)!send(p->fds[1], "x", 1, MSG_NOSIGNAL);
-    else if (choice < 10 && p->open)
-        take_all(p->fds[1]);
-    else if (choice == 10)
-        loop_rig_settle(rig);
-    else if (choice == 11 && p->open)
-        shutdown(p->fds[1], SHUT_WR);
-    else if (choice == 12 && p->open)
-        p->open = close(p->fds[1]) != 0;
-    else if (choice > 12)
-        replace_by_chance(rig, p, choice == 13);
-}
-
-/* Whoever still waits when the loop has come to rest, waits for what does not hold. */
-static void by_chance(struct loop_rig *rig)
-{
-    struct place places[PAIRS] = {0};
-    struct chance chance = chance_of(0);
-    int lost = 0;
-
-    for (int i = 0; i < PAIRS; i++) {
-        unix_pair(places[i].fds);
-        places[i].open = true;
-    }
-    for (int step = 0; step < 20000; step++) {
-        struct place *p = &places[chance_below(&chance, PAIRS)];
-        step_by_chance(rig, p, chance_below(&chance, 15));
-        if (chance_below(&chance, 3) == 0)
-            continue;
-        loop_rig_settle(rig);
-        for (int i = 0; i < PAIRS; i++) {
-            lost += places[i].reader.waiting && actor_could_go_on(&places[i].reader);
-            lost += places[i].writer.waiting && actor_could_go_on(&places[i].writer);
-        }
-    }
-    fprintf(rig->trace, "%d lost ", lost);
-    for (int i = 0; i < PAIRS; i++) {
-        leaves_by_chance(rig, &places[i].reader);
-        leaves_by_chance(rig, &places[i].writer);
-        loop_forget(rig->loop, places[i].fds[0], &places[i].home);
-        close(places[i].fds[0]);
-        if (places[i].open)
-            close(places[i].fds[1]);
-    }
-}
-
 /* ---- time ---------------------------------------------------------------------------------- */
 
 /* A turn ends when it is time, and not long before. */
@@ -582,7 +469,7 @@ static void timers_in_order(struct loop_rig *rig)
         l->ready_count = 0;
     }
     loop_here = NULL;
-    fprintf(rig->trace, "%s ", turns <= 8 ? "slept" : "spun");
+    fprintf(rig->trace, "%s ", turns <= 100 ? "slept" : "spun");
 }
 
 /* ---- scripts ------------------------------------------------------------------------------- */
@@ -606,7 +493,6 @@ static const struct loop_script scripts[] = {
     LOOP_SCRIPT(a_crowd, "6000 "),
     LOOP_SCRIPT(two_loops, "- a:in - a:in | - b:in - b:in "),
     LOOP_SCRIPT(fork_between, "- 0 - a:in "),
-    LOOP_SCRIPT(by_chance, "0 lost "),
     LOOP_SCRIPT(timers_in_order, "b a c d slept "),
 };
 

@@ -215,10 +215,10 @@ static void to_and_fro(struct loop_rig *rig)
 
 static const struct loop_script scripts[] = {
     LOOP_SCRIPT(before_the_turn, "slept slept "),
-    LOOP_THREADS(one_thread_asks, "1000 "),
-    LOOP_THREADS(several_threads_ask, "250 250 250 250 "),
-    LOOP_THREADS(events_in_a_storm, "slept "),
-    LOOP_THREADS(to_and_fro, "2000 "),
+    LOOP_SCRIPT(one_thread_asks, "1000 "),
+    LOOP_SCRIPT(several_threads_ask, "250 250 250 250 "),
+    LOOP_SCRIPT(events_in_a_storm, "slept "),
+    LOOP_SCRIPT(to_and_fro, "2000 "),
 };
 
 int main(void)
