@@ -54,7 +54,7 @@ static __attribute__((format(printf, 2, 0))) char *extended(const char *old, con
     return story;
 }
 
-int story_tell(int rc, const char *format, ...)
+void story_write(const char *format, ...)
 {
     int saved = errno;
     va_list arguments;
@@ -63,7 +63,6 @@ int story_tell(int rc, const char *format, ...)
     story_give(NULL, extended(NULL, format, arguments));
     va_end(arguments);
     errno = saved;
-    return rc;
 }
 
 void story_append(char **story, const char *format, ...)

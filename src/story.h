@@ -13,7 +13,8 @@
  *
  *     return story_tell(-EINVAL, "port %u is taken", port);
  */
-int story_tell(int rc, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define story_tell(rc, ...) (story_write(__VA_ARGS__), (rc))
+void story_write(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Appends to a story that is owned by the caller ("; " between the parts); `*story` is NULL at
  * first, to be freed. */

@@ -44,8 +44,9 @@ int weir_signal_wait(const sigset_t *set)
     if (!set)
         return -EINVAL;
     int rc = check_set(set);
-    if (rc == 0)
-        rc = wait_begin(&deadline_ns);
+    if (rc < 0)
+        return rc;
+    rc = wait_begin(&deadline_ns);
     if (rc < 0)
         return rc;
     int fd = sys_signalfd(set);

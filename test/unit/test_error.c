@@ -94,7 +94,7 @@ static void details_of_the_thread(void **state)
     story_give(NULL, NULL);
     assert_int_equal(weir_error_detail(NULL, text, sizeof(text)), 0);
     assert_string_equal(text, "");
-    story_tell(-EIO, "a story of %d bytes", 19);
+    (void)story_tell(-EIO, "a story of %d bytes", 19);
     assert_int_equal(weir_error_detail(NULL, text, sizeof(text)), 19);
     assert_string_equal(text, "a story of 19 bytes");
     assert_int_equal(weir_error_detail(NULL, NULL, 0), 19);
@@ -127,7 +127,7 @@ static void details_of_a_socket(void **state)
     char text[64];
 
     (void)state;
-    story_tell(-EIO, "of the thread");
+    (void)story_tell(-EIO, "of the thread");
     assert_int_equal(weir_error_detail(s, text, sizeof(text)), 0);
     assert_string_equal(text, "");
 

@@ -205,21 +205,42 @@ static void wrong_servers_change_nothing(void **state)
     assert_string_equal(ask("www.test", AF_INET), "127.0.0.1");
 }
 
-/* What a process finds that starts with this WEIR_NAMESERVERS. The environment is read once, so
- * this has to be a child of one that has looked nothing up yet. */
-static int resolve_with(const char *servers)
+/* A process that has looked nothing up yet: the environment is read once. It is forked before there
+ * is a second thread, and is told on a pipe what WEIR_NAMESERVERS to start with. */
+struct newborn {
+    pid_t pid;
+    int pipe[2];
+};
+
+static struct newborn newborn_fork(void)
 {
-    pid_t child = fork();
+    struct newborn n;
+    weir_address list[1];
+    char servers[256] = "";
+
+    if (pipe(n.pipe) < 0)
+        names_leave(false);
+    n.pid = fork();
+    if (n.pid != 0)
+        return n;
+    if (read(n.pipe[0], servers, sizeof(servers) - 1) <= 0)
+        names_leave(false);
+    setenv("WEIR_NAMESERVERS", servers, 1);
+    resolve_set_paths(&(struct resolve_paths){"/x", "/x", "/x", "/x"});
+    names_leave(weir_resolve("www.test", 0, AF_INET, list, 1, NULL) == 1);
+    return n;
+}
+
+static int newborn_resolves_with(struct newborn *n, const char *servers)
+{
     int status;
+    bool told = write(n->pipe[1], servers, strlen(servers)) > 0;
 
-    if (child == 0) {
-        weir_address list[1];
-
-        setenv("WEIR_NAMESERVERS", servers, 1);
-        resolve_set_paths(&(struct resolve_paths){"/x", "/x", "/x", "/x"});
-        names_leave(weir_resolve("www.test", 0, AF_INET, list, 1, NULL) == 1);
-    }
-    return waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    close(n->pipe[0]);
+    close(n->pipe[1]);
+    if (waitpid(n->pid, &status, 0) != n->pid || !told || !WIFEXITED(status))
+        return -1;
+    return WEXITSTATUS(status);
 }
 
 static int first_use_results[2];
@@ -227,11 +248,12 @@ static int first_use_results[2];
 /* Before everything else, see above. */
 static void try_the_environment(void)
 {
+    struct newborn first = newborn_fork(), second = newborn_fork();
     struct stub_dns *server = stub_dns_open();
 
     stub_dns_add(server, "www.test", "A:127.0.0.1");
-    first_use_results[0] = resolve_with(stub_dns_servers(server));
-    first_use_results[1] = resolve_with("no address");
+    first_use_results[0] = newborn_resolves_with(&first, stub_dns_servers(server));
+    first_use_results[1] = newborn_resolves_with(&second, "no address");
     stub_dns_close(server);
 }
 
