@@ -8,7 +8,7 @@ set(transports tcp4 tcp6 unix abstract seqpacket pair udp4 udp6 unixdgram)
 # Valgrind takes a minute for a row, and lets no system call through while signals keep coming in.
 if(WEIR_MEMCHECK)
   set(modes blocking nonblocking)
-  set(models threads tasks-epoll)
+  set(models threads tasks-epoll tasks-io_uring)
   set(models_with_limits)
   set(transports tcp4 unix unixdgram)
 endif()

@@ -61,7 +61,20 @@ if(LIBUV_FOUND)
   target_compile_definitions(test_libraries INTERFACE HAVE_LIBUV=1)
 endif()
 
+# Without TLS its tests and what they need are left out.
+function(weir_without_tls variable)
+  set(files ${${variable}})
+  if(NOT weir_have_tls)
+    list(FILTER files EXCLUDE REGEX "/(test_)?(tls|pki|make_pki)[^/]*$")
+  endif()
+  set(${variable} ${files} PARENT_SCOPE)
+endfunction()
+if(weir_have_tls)
+  target_link_libraries(test_libraries INTERFACE PkgConfig::OPENSSL)
+endif()
+
 weir_sources(files test/support/*.c)
+weir_without_tls(files)
 if(files)
   add_library(test_support STATIC ${files})
   weir_target(test_support test_libraries)
@@ -91,6 +104,7 @@ endif()
 
 # unit/NAME: test/unit/test_NAME.c
 weir_sources(files test/unit/test_*.c)
+weir_without_tls(files)
 foreach(file IN LISTS files)
   cmake_path(GET file STEM program)
   string(REGEX REPLACE "^test_" "" name ${program})
@@ -107,10 +121,17 @@ endif()
 
 # test/programs/NAME.c: what the scripts below run, each linked with the library as it is released.
 weir_sources(files test/programs/*.c)
+weir_without_tls(files)
 foreach(file IN LISTS files)
   cmake_path(GET file STEM name)
   add_executable(program_${name} ${file})
   weir_target(program_${name} weir_static Threads::Threads)
+  if(name MATCHES "pki|tls")
+    target_link_libraries(program_${name} PRIVATE PkgConfig::OPENSSL)
+    target_sources(program_${name} PRIVATE
+      ${PROJECT_SOURCE_DIR}/test/support/pki.c ${PROJECT_SOURCE_DIR}/test/support/pki_revoked.c)
+    target_include_directories(program_${name} PRIVATE ${PROJECT_SOURCE_DIR}/test)
+  endif()
   target_compile_definitions(program_${name} PRIVATE _GNU_SOURCE)
   set_target_properties(program_${name} PROPERTIES
     OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test)
@@ -169,11 +190,6 @@ if(tool)
     if(options AND NOT WEIR_MEMCHECK)
       set_tests_properties(planted/${name} PROPERTIES
         ENVIRONMENT_MODIFICATION ASAN_OPTIONS=string_append::${options})
-    endif()
-    if(WEIR_MEMCHECK)
-      # It lets no other thread run while one waits in a ring.
-      set_tests_properties(planted/${name} PROPERTIES
-        ENVIRONMENT_MODIFICATION WEIR_LOOP=set:epoll)
     endif()
   endforeach()
 endif()

@@ -91,14 +91,12 @@ static int accept_one(weir_socket *s, weir_socket **ret)
 
     if (rc < 0)
         return rc;
-    bool completes = wait_completes(accepted);
-    int fd = sys_accept(s->fd, NULL, NULL, (completes ? 0 : SOCK_NONBLOCK) | SOCK_CLOEXEC);
+    int fd = sys_accept(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         socket_unref(accepted);
         return fd;
     }
-    if (completes)
-        accepted->completes = COMPLETES;
+    accepted->low_mark = s->low_mark;
     socket_connected(accepted, fd);
     *ret = accepted;
     return 0;

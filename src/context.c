@@ -15,6 +15,11 @@ _Thread_local struct context *context_here;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_end;
 static atomic_uint fork_count;
+static atomic_bool has_forked;
+
+/* For `inner` of all contexts: whoever cancels follows it to contexts that he has no other lock
+ * for. */
+static pthread_mutex_t nesting = PTHREAD_MUTEX_INITIALIZER;
 
 void context_release(struct context *c)
 {
@@ -44,10 +49,16 @@ static void leave_loop(void)
     context_here = NULL;
 }
 
+static void forking(void)
+{
+    atomic_store_explicit(&has_forked, true, memory_order_relaxed);
+}
+
 /* The eventfd is shared with the parent: a wake meant for one could be taken by the other. */
 static void forked(void)
 {
     atomic_fetch_add_explicit(&fork_count, 1, memory_order_relaxed);
+    pthread_mutex_init(&nesting, NULL);
     leave_loop();
     struct context *c = context_current();
     sys_close(c->wake_fd);
@@ -58,7 +69,7 @@ static void forked(void)
 static void first_use(void)
 {
     pthread_key_create(&thread_end, release_at_end);
-    pthread_atfork(NULL, NULL, forked);
+    pthread_atfork(forking, NULL, forked);
 }
 
 void context_keep(struct context *c)
@@ -90,10 +101,51 @@ void context_wake(struct context *c)
         sys_eventfd_raise(fd);
 }
 
+static void cancel_one(struct context *c)
+{
+    if (!atomic_exchange(&c->cancelled, true))
+        context_wake(c);
+}
+
+/* Here the flag is set before `inner` is looked at, in context_nest it is the other way round: one
+ * of the two sees what the other did. */
+void context_cancel(struct context *c)
+{
+    cancel_one(c);
+    if (!atomic_load(&c->inner))
+        return;
+    pthread_mutex_lock(&nesting);
+    while ((c = atomic_load(&c->inner)))
+        cancel_one(c);
+    pthread_mutex_unlock(&nesting);
+}
+
+void context_nest(struct context *outer, struct context *inner)
+{
+    pthread_once(&once, first_use);
+    pthread_mutex_lock(&nesting);
+    atomic_store(&outer->inner, inner);
+    if (atomic_load(&outer->cancelled))
+        cancel_one(inner);
+    pthread_mutex_unlock(&nesting);
+}
+
+void context_unnest(struct context *outer)
+{
+    pthread_mutex_lock(&nesting);
+    atomic_store(&outer->inner, NULL);
+    pthread_mutex_unlock(&nesting);
+}
+
 unsigned context_fork_count(void)
 {
     pthread_once(&once, first_use);
     return atomic_load_explicit(&fork_count, memory_order_relaxed);
+}
+
+bool context_has_forked(void)
+{
+    return atomic_load_explicit(&has_forked, memory_order_relaxed);
 }
 
 static weir_scope scope_start(uint64_t deadline_ns, bool shielded)

@@ -26,6 +26,8 @@ struct context {
     struct task *task;   /* NULL in a plain thread */
     struct loop *loop;   /* on which waits park the task; NULL where they block a thread */
     struct run *run;     /* NULL outside weir_run */
+    /* Of the main task of a run that the owner waits for, which is cancelled along with him. */
+    _Atomic(struct context *) inner;
 };
 
 #define CONTEXT_INIT                                                                               \
@@ -72,8 +74,18 @@ int context_wake_fd(struct context *c);
 /* Ends the wait of the context's owner, or its next one, for him to look again. From any thread. */
 void context_wake(struct context *c);
 
+/* Cancels the owner, and whoever he waits for in a run. From any thread. */
+void context_cancel(struct context *c);
+
+/* From now on, until context_unnest, a cancel of `outer`, the caller's, goes on to `inner`. */
+void context_nest(struct context *outer, struct context *inner);
+void context_unnest(struct context *outer);
+
 /* Counts the forks of this process and its ancestors since weir was first used: what was made under
  * another count belongs to the parent. */
 unsigned context_fork_count(void);
+
+/* True from the first fork of this process on: a child may keep open what is closed here. */
+bool context_has_forked(void);
 
 #endif

@@ -79,10 +79,23 @@ static size_t earliest_child(const struct heap *h, size_t first)
     return least;
 }
 
+/* In a large heap each step down waits for memory: of the lines below, one for each child, the one
+ * that comes next is not known yet, but is among these. */
+static inline __attribute__((always_inline)) void look_below(const struct heap *h, size_t first)
+{
+    size_t below = CHILDREN * first + 1;
+
+    if (below + (size_t)CHILDREN * CHILDREN > h->count)
+        return;
+    for (size_t child = 0; child < CHILDREN; child++)
+        __builtin_prefetch(&h->entries[below + child * CHILDREN]);
+}
+
 /* The same downwards. */
 static size_t sink(struct heap *h, size_t i, uint64_t filed_ns)
 {
     for (size_t child; (child = CHILDREN * i + 1) < h->count; i = child) {
+        look_below(h, child);
         child = earliest_child(h, child);
         if (h->entries[child].filed_ns >= filed_ns)
             break;

@@ -145,8 +145,10 @@ int weir_set_option(weir_socket *s, int level, int name, const void *value, sock
     if (rc == 0 && s->connect)
         connect_set_option(s, o);
     /* With a low mark an empty stream and one that is not reported are two things. */
-    if (rc == 0 && level == SOL_SOCKET && name == SO_RCVLOWAT)
+    if (rc == 0 && level == SOL_SOCKET && name == SO_RCVLOWAT) {
+        s->low_mark = true;
         s->tcp = false;
+    }
     if (rc == 0 && socket_phase(s) < PHASE_CONNECTED)
         record(s, o);
     else

@@ -39,7 +39,7 @@ int socket_new(weir_socket **ret, int family, int type, int protocol)
 
 static bool is_tcp(const weir_socket *s, int family)
 {
-    return s->layer == &layer_plain && s->type == SOCK_STREAM &&
+    return s->layer == &layer_plain && s->type == SOCK_STREAM && !s->low_mark &&
            (family == AF_INET || family == AF_INET6) &&
            (s->protocol == 0 || s->protocol == IPPROTO_TCP);
 }
@@ -95,7 +95,7 @@ static void socket_destroy(weir_socket *s)
     }
     int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
     /* A forked child may keep the file open, and what is registered for it. */
-    if (loop_here && fd >= 0 && context_fork_count() > 0)
+    if (loop_here && fd >= 0 && context_has_forked())
         loop_forget(loop_here, fd, &s->home);
     else if (loop_here && fd >= 0)
         loop_closing(loop_here, fd, &s->home);
@@ -280,7 +280,7 @@ struct kind {
     const struct layer_ops *layer;
     int family, type, protocol, listens;
     enum phase phase;
-    bool poll_first;
+    bool poll_first, low_mark;
 };
 
 static int int_option(int fd, int name, int *ret)
@@ -327,7 +327,7 @@ static int phase_of(int fd, const struct kind *k)
 static int examine(int fd, struct kind *k)
 {
     struct stat st;
-    int flags = sys_get_flags(fd);
+    int low_mark = 1, flags = sys_get_flags(fd);
     int rc = flags < 0 ? flags : sys_fstat(fd, &st);
 
     if (rc < 0)
@@ -344,6 +344,7 @@ static int examine(int fd, struct kind *k)
         rc = phase_of(fd, k);
     if (rc >= 0)
         k->phase = (enum phase)rc;
+    k->low_mark = int_option(fd, SO_RCVLOWAT, &low_mark) == 0 && low_mark > 1;
     return rc < 0 ? rc : 0;
 }
 
@@ -360,8 +361,8 @@ int weir_from_fd(weir_socket **ret, int fd)
     if (rc < 0)
         return rc;
     s->layer = k.layer;
-    s->completes = COMPLETES_NOT;
     s->poll_first = k.poll_first;
+    s->low_mark = k.low_mark;
     socket_attach(s, fd, k.family, k.phase);
     if (k.phase == PHASE_LISTENING)
         rc = socket_make_nonblocking(s);
@@ -419,20 +420,11 @@ int weir_detach(weir_socket *s)
     socket_wake(s, WAKE_GONE);
     leave_home(s);
     pthread_mutex_unlock(&s->lock);
-    if (s->completes == COMPLETES)
-        (void)sys_set_flags(fd, sys_get_flags(fd) | O_NONBLOCK);
     if (s->adopted_blocking)
         (void)sys_set_flags(fd, sys_get_flags(fd) & ~O_NONBLOCK);
     atomic_store(&s->fd, -1);
     socket_unref(s);
     return fd;
-}
-
-/* Who asks for the descriptor may make calls of his own on it, which must not block. */
-static void stop_completing(weir_socket *s, int fd)
-{
-    atomic_store_explicit(&s->completes, COMPLETES_NOT, memory_order_relaxed);
-    (void)sys_set_flags(fd, sys_get_flags(fd) | O_NONBLOCK);
 }
 
 int weir_fd(const weir_socket *s)
@@ -444,9 +436,5 @@ int weir_fd(const weir_socket *s)
     if (socket_phase(s) == PHASE_CONNECTING)
         return -ENOTCONN;
     int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
-    if (fd < 0)
-        return -ENOTCONN;
-    if (atomic_load_explicit(&s->completes, memory_order_relaxed) == COMPLETES)
-        stop_completing((weir_socket *)(uintptr_t)s, fd);
-    return fd;
+    return fd < 0 ? -ENOTCONN : fd;
 }

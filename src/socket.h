@@ -39,14 +39,6 @@ enum phase {
     PHASE_LISTENING,
 };
 
-/* Whether a loop may carry out receives and sends itself. It could not wait in them on a descriptor
- * that is O_NONBLOCK, which does not matter to anything else here: all calls say MSG_DONTWAIT. */
-enum completes {
-    COMPLETES_UNKNOWN,
-    COMPLETES, /* a stream of weir's own, and O_NONBLOCK is off */
-    COMPLETES_NOT,
-};
-
 /* An option set before there was a descriptor, to be applied to each attempt. */
 struct setting {
     struct setting *next;
@@ -70,9 +62,8 @@ struct weir_socket {
     _Atomic(struct task *) receiver;
     _Atomic int fd; /* -1 until bound, connected or listening */
     atomic_bool nonblocking;
-    atomic_bool tcp;           /* a plain TCP stream: after a short read there is nothing left */
-    bool drained;              /* such a read was the last (whoever receives) */
-    _Atomic uint8_t completes; /* enum completes: what loops may do on their own */
+    atomic_bool tcp; /* a plain TCP stream: after a short read there is nothing left */
+    bool drained;    /* such a read was the last (whoever receives) */
     _Atomic(struct task *) sender;
 
     int type, protocol;
@@ -80,6 +71,7 @@ struct weir_socket {
     _Atomic uint8_t phase;
     bool adopted_blocking; /* O_NONBLOCK was off at adoption and is on now (lock) */
     bool connect_untold;   /* no call has said yet how the connect ended (lock) */
+    atomic_bool low_mark;  /* SO_RCVLOWAT: what is there need not be reported */
     bool poll_first;       /* not a socket, not O_NONBLOCK: only poll(2) tells what would block */
     atomic_bool wants_destination; /* IP_PKTINFO is on */
     _Atomic sa_family_t family;    /* AF_UNSPEC until it is known */

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #ifdef WEIR_TEST
 const struct sys_faults *_Atomic sys_faults;
@@ -34,8 +35,23 @@ static bool bent_clock(uint64_t *ret)
     *ret = faults->now();
     return true;
 }
+
+static bool bent_date(int64_t *ret)
+{
+    const struct sys_faults *faults = sys_faults;
+
+    if (!faults || !faults->date)
+        return false;
+    *ret = faults->date();
+    return true;
+}
 #else
 static inline bool bent_clock(uint64_t *ret)
+{
+    (void)ret;
+    return false;
+}
+static inline bool bent_date(int64_t *ret)
 {
     (void)ret;
     return false;
@@ -171,6 +187,12 @@ int sys_open(const char *path, int flags)
 {
     int rc = sys_fault(SYS_OPEN);
     return rc ? rc : sys_result(open(path, flags | O_CLOEXEC));
+}
+
+int sys_create(const char *path, int flags, mode_t mode)
+{
+    int rc = sys_fault(SYS_OPEN);
+    return rc ? rc : sys_result(open(path, flags | O_CREAT | O_CLOEXEC, mode));
 }
 
 int sys_stat(const char *path, struct stat *ret)
@@ -365,6 +387,17 @@ bool sys_readable(const void *address)
     return syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, address, NULL) == 0 || errno != EFAULT;
 }
 
+void sys_read_nothing(int fd)
+{
+    (void)!readv(fd, NULL, 0);
+}
+
+/* A write, or a send, of no bytes could raise SIGPIPE. */
+void sys_write_nothing(int fd)
+{
+    (void)!writev(fd, NULL, 0);
+}
+
 void sys_close(int fd)
 {
     int saved = errno;
@@ -383,4 +416,11 @@ uint64_t sys_now(void)
         return bent_ns;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+int64_t sys_date(void)
+{
+    int64_t date_s;
+
+    return bent_date(&date_s) ? date_s : (int64_t)time(NULL);
 }

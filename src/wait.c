@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "context.h"
 #include "loop/loop.h"
+#include "loop/witness.h"
 #include "socket.h"
 #include "sys.h"
 
@@ -267,33 +268,13 @@ bool wait_drained(weir_socket *s, struct context *c, uint64_t deadline_ns)
 
 /* ---- operations that the loop carries out -------------------------------------------------- */
 
-bool wait_completes(const weir_socket *s)
-{
-    const struct loop *l = context_current()->loop;
-
-    return l && l->ops->start && s->layer == &layer_plain && s->type == SOCK_STREAM;
-}
-
-static bool make_completing(weir_socket *s)
-{
-    int fd = atomic_load_explicit(&s->fd, memory_order_relaxed), flags = sys_get_flags(fd);
-    bool good = wait_completes(s) && flags >= 0 && sys_set_flags(fd, flags & ~O_NONBLOCK) == 0;
-
-    atomic_store_explicit(&s->completes, good ? COMPLETES : COMPLETES_NOT, memory_order_relaxed);
-    return good;
-}
-
 /* With nothing else to run there is nothing to be done in the same system call: then a plain call
  * is the quicker way, unless it is known to be in vain. */
-static bool may_complete(weir_socket *s, const struct context *c, bool in_vain)
+static bool may_complete(const weir_socket *s, const struct context *c, bool in_vain)
 {
-    int completes = atomic_load_explicit(&s->completes, memory_order_relaxed);
-
-    if (!c->loop->ops->start || (!in_vain && c->loop->ready_count == 0) ||
-        completes == COMPLETES_NOT || context_cancelled(c) ||
-        atomic_load_explicit(&s->nonblocking, memory_order_relaxed))
-        return false;
-    return completes == COMPLETES || make_completing(s);
+    return c->loop->ops->start && (in_vain || c->loop->ready_count > 0) &&
+           s->layer == &layer_plain && socket_is_stream(s) && !context_cancelled(c) &&
+           !atomic_load_explicit(&s->nonblocking, memory_order_relaxed);
 }
 
 /* The kernel has the caller's buffer until the operation is done, whatever happens meanwhile. */
@@ -305,6 +286,7 @@ static ssize_t complete(weir_socket *s, struct context *c, struct loop_operation
 
     op->task = c->task;
     op->fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
+    witness_start(op);
     if (l->ops->start(l, op) < 0)
         return -EAGAIN;
     bool open = place_task(s, place, c->task);
@@ -314,26 +296,27 @@ static ssize_t complete(weir_socket *s, struct context *c, struct loop_operation
         l->ops->cancel(l, op);
     while (!op->done)
         (void)task_park(l, NEVER);
+    witness_end(op);
     displace_task(s, place);
     return op->result == -ECANCELED || op->result == -EINTR ? -EAGAIN : op->result;
 }
 
 ssize_t wait_receive(weir_socket *s, void *buf, size_t len, uint64_t deadline_ns)
 {
-    struct loop_operation op = {.kind = LOOP_RECV, .buf = buf, .len = len};
+    struct loop_operation op = {.kind = LOOP_RECV, .buf = buf, .len = sys_amount(SYS_RECV, len)};
     struct context *c = context_current();
 
     if (!may_complete(s, c, s->drained))
         return -EAGAIN;
     ssize_t n = complete(s, c, &op, &s->receiver, deadline_ns);
     if (s->tcp)
-        s->drained = n > 0 && (size_t)n < len;
+        s->drained = n > 0 && (size_t)n < op.len;
     return n;
 }
 
 ssize_t wait_send(weir_socket *s, const void *buf, size_t len, uint64_t deadline_ns)
 {
-    struct loop_operation op = {.kind = LOOP_SEND, .out = buf, .len = len};
+    struct loop_operation op = {.kind = LOOP_SEND, .out = buf, .len = sys_amount(SYS_SEND, len)};
     struct context *c = context_current();
 
     return may_complete(s, c, false) ? complete(s, c, &op, &s->sender, deadline_ns) : -EAGAIN;

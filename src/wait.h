@@ -114,10 +114,6 @@ int wait_always(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t 
 struct context;
 bool wait_drained(weir_socket *s, struct context *c, uint64_t deadline_ns);
 
-/* True if the caller's loop may carry out receives and sends on a socket of weir's own like this
- * one itself. */
-bool wait_completes(const weir_socket *s);
-
 /* Lets the caller's loop receive into, or send from, `buf`, and waits for that: a count, 0 at the
  * end of the stream, or -errno. -EAGAIN: it cannot, or the wait has ended for another reason; the
  * caller goes the ordinary way and finds out. Nothing that was moved is ever lost. */

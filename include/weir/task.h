@@ -80,8 +80,8 @@ typedef struct weir_run_options {
  * Programs with raised privileges do not read it (secure_getenv(3)).
  *
  * It may be called again, and in several threads at once: each call has its own tasks and loops.
- * Called in a task that has a thread of its own, a run is waited for: the limit that holds there
- * holds in it, but a cancel of that task shows only when the run has ended.
+ * Called in a task that has a thread of its own, the limit and the shield that hold there hold for
+ * `main` too, and a cancel of that task is one of `main`.
  *
  * Returns 0, and what `main` returned in `*result` if that is not NULL; or, and then `main` has not
  * been called,

@@ -10,9 +10,10 @@ static int descriptor(const weir_socket *s)
 static ssize_t plain_recv(weir_socket *s, void *buf, size_t len, unsigned *want)
 {
     (void)want;
-    ssize_t n = sys_recv(descriptor(s), buf, len, MSG_DONTWAIT);
+    size_t asked = sys_amount(SYS_RECV, len);
+    ssize_t n = sys_recv(descriptor(s), buf, asked, MSG_DONTWAIT);
     if (s->tcp)
-        s->drained = n > 0 && (size_t)n < len;
+        s->drained = n > 0 && (size_t)n < asked;
     return n;
 }
 

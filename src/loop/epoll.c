@@ -2,6 +2,7 @@
  * a wait costs no system call of its own. */
 #include "../clock.h"
 #include "../sys.h"
+#include "../task/sanitizer.h"
 #include "loop.h"
 
 #define HARVEST 256
@@ -9,7 +10,7 @@
 struct epoll {
     struct epoll_event events[HARVEST]; /* first: packed, and so without an alignment of its own */
     int epoll_fd, wake_fd;
-    bool coarse; /* the kernel has no epoll_pwait2: milliseconds */
+    bool coarse; /* milliseconds: the kernel, or Valgrind, does not know epoll_pwait2 */
 };
 
 static void epoll_loop_close(struct loop *l)
@@ -33,6 +34,7 @@ static int epoll_loop_open(struct loop *l, const char **ret_step)
         return -ENOMEM;
     l->backend = e;
     e->wake_fd = -1;
+    e->coarse = RUNNING_ON_VALGRIND;
     *ret_step = "epoll_create1";
     rc = e->epoll_fd = sys_epoll_create();
     if (rc >= 0) {

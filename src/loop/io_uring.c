@@ -15,13 +15,6 @@
 #include <liburing.h>
 #include <string.h>
 
-#if __has_include(<valgrind/memcheck.h>)
-#include <valgrind/memcheck.h>
-#else
-#define RUNNING_ON_VALGRIND                     0
-#define VALGRIND_MAKE_MEM_DEFINED(address, len) ((void)(address), (void)(len))
-#endif
-
 #ifndef IORING_ENTER_NO_IOWAIT
 #define IORING_ENTER_NO_IOWAIT (1U << 7)
 #define IORING_FEAT_NO_IOWAIT  (1U << 17)
@@ -57,9 +50,19 @@ static const short side_events[SIDES] = {POLLIN, POLLOUT};
 /* The polls of a descriptor. A poll that has been taken back may have been completed just before:
  * the serial number tells it from the one that was armed in its place. */
 struct watch {
-    uint32_t armed[SIDES]; /* serial numbers; 0: not armed */
+    uint32_t armed[SIDES]; /* serial numbers, or one of the following */
     uint32_t batch;        /* with which the last request for it goes to the kernel */
+    int next_unsent;       /* in the ring's list: a place; 0: not in there */
 };
+
+enum {
+    NOT_ARMED,
+    UNSENT, /* the request for it has found no room: it is in the list */
+    FIRST_SERIAL,
+};
+
+/* A place in the list of watches: a descriptor + 1, or the end. */
+#define LIST_END (-1)
 
 struct ring {
     struct io_uring uring;
@@ -72,6 +75,7 @@ struct ring {
     struct watch *watches; /* by descriptor */
     int watch_count;
     struct loop_operation *to_cancel; /* the requests for that found no room */
+    int unsent;                       /* watches of which some poll is UNSENT, perhaps */
 };
 
 /* ---- entering the kernel ------------------------------------------------------------------- */
@@ -102,7 +106,7 @@ static int enter(struct ring *r, unsigned wait_for, const struct timespec *timeo
     io_uring_smp_store_release(sq->ktail, sq->sqe_tail);
     rc = io_uring_enter2(r->uring.ring_fd, io_uring_sq_ready(&r->uring), wait_for, r->enter_flags,
                          (sigset_t *)&arg, sizeof arg);
-    r->batch += rc > 0;
+    r->batch += rc > 0 && io_uring_sq_ready(&r->uring) == 0;
     return rc;
 }
 
@@ -119,15 +123,15 @@ static struct io_uring_sqe *request(struct ring *r)
 /* ---- waking -------------------------------------------------------------------------------- */
 
 /* A multishot poll tells each raise of the eventfd, which therefore need not be read. */
-static void watch_wake_fd(struct ring *r)
+static bool watch_wake_fd(struct ring *r)
 {
-    struct io_uring_sqe *sqe = request(r);
+    struct io_uring_sqe *sqe = r->wakeable ? NULL : request(r);
 
     if (!sqe)
-        return;
+        return r->wakeable;
     io_uring_prep_poll_multishot(sqe, r->wake_fd, POLLIN);
     sqe->user_data = WOKEN;
-    r->wakeable = true;
+    return r->wakeable = true;
 }
 
 static void ring_wake(struct loop *l)
@@ -226,6 +230,8 @@ static int ring_open(struct loop *l, const char **ret_step)
         return -ENOMEM;
     l->backend = r;
     r->under_valgrind = RUNNING_ON_VALGRIND;
+    r->serial = FIRST_SERIAL;
+    r->unsent = LIST_END;
     *ret_step = "eventfd";
     rc = r->wake_fd = sys_eventfd();
     if (rc >= 0) {
@@ -284,23 +290,51 @@ static uint64_t poll_data(int fd, int side, uint32_t serial)
 /* A poll reports POLLRDHUP unasked, and at once: for somebody who waits to write to a peer that has
  * sent all it had to send this is no news. A one-shot poll would tell it for ever, a multishot poll
  * tells it once. */
-static int arm(struct ring *r, int fd, int side, struct slot *slot)
+static bool send_poll(struct ring *r, int fd, int side)
 {
     struct watch *w = &r->watches[fd];
     struct io_uring_sqe *sqe = request(r);
 
     if (!sqe)
-        return -EAGAIN;
-    r->serial += r->serial == UINT32_MAX ? 2 : 1;
+        return false;
+    r->serial = r->serial == UINT32_MAX ? FIRST_SERIAL : r->serial + 1;
     w->armed[side] = r->serial;
     w->batch = r->batch;
-    slot->watched |= side_events[side];
     if (side == 0)
         io_uring_prep_poll_add(sqe, fd, POLLIN | POLLRDHUP);
     else
         io_uring_prep_poll_multishot(sqe, fd, POLLOUT);
     sqe->user_data = poll_data(fd, side, r->serial);
-    return 0;
+    return true;
+}
+
+static void arm(struct ring *r, int fd, int side, struct slot *slot)
+{
+    struct watch *w = &r->watches[fd];
+
+    slot->watched |= side_events[side];
+    if (send_poll(r, fd, side))
+        return;
+    w->armed[side] = UNSENT;
+    if (w->next_unsent == 0) {
+        w->next_unsent = r->unsent;
+        r->unsent = fd + 1;
+    }
+}
+
+/* False if not all of them have found room. */
+static bool send_unsent(struct ring *r)
+{
+    while (r->unsent != LIST_END) {
+        int fd = r->unsent - 1;
+        struct watch *w = &r->watches[fd];
+        for (int side = 0; side < SIDES; side++)
+            if (w->armed[side] == UNSENT && !send_poll(r, fd, side))
+                return false;
+        r->unsent = w->next_unsent;
+        w->next_unsent = 0;
+    }
+    return true;
 }
 
 /* Not by IORING_OP_POLL_REMOVE, which gives up if the poll is about to report something. */
@@ -320,11 +354,16 @@ static bool ask_for_end(struct ring *r, uint64_t data)
 static void disarm(struct ring *r, int fd, int side, struct slot *slot)
 {
     struct watch *w = &r->watches[fd];
+    uint32_t serial = w->armed[side];
 
-    if (w->armed[side] == 0 || !ask_for_end(r, poll_data(fd, side, w->armed[side])))
+    if (serial == NOT_ARMED)
         return;
-    w->armed[side] = 0;
-    w->batch = r->batch;
+    if (serial != UNSENT) {
+        if (!ask_for_end(r, poll_data(fd, side, serial)))
+            return;
+        w->batch = r->batch;
+    }
+    w->armed[side] = NOT_ARMED;
     slot->watched &= (short)~side_events[side];
 }
 
@@ -336,10 +375,10 @@ static int ring_watch(struct loop *l, int fd, struct slot *slot, short events, b
     for (int side = 0; rc == 0 && side < SIDES; side++) {
         if (fresh) { /* what is armed is about another file */
             disarm(r, fd, side, slot);
-            r->watches[fd].armed[side] = 0;
+            r->watches[fd].armed[side] = NOT_ARMED;
         }
-        if (events & side_events[side] && r->watches[fd].armed[side] == 0)
-            rc = arm(r, fd, side, slot);
+        if (events & side_events[side] && r->watches[fd].armed[side] == NOT_ARMED)
+            arm(r, fd, side, slot);
     }
     return rc;
 }
@@ -372,7 +411,7 @@ static void polled(struct loop *l, const struct io_uring_cqe *cqe)
         return;
     if (goes_on)
         disarm(r, fd, side, slot);
-    w->armed[side] = 0;
+    w->armed[side] = NOT_ARMED;
     slot->watched &= (short)~side_events[side];
     loop_report(l, loop_key(fd, slot->generation), cqe->res < 0 ? POLLNVAL : (short)cqe->res);
 }
@@ -421,10 +460,11 @@ static void ring_cancel(struct loop *l, struct loop_operation *op)
     r->to_cancel = op;
 }
 
-static void cancel_rest(struct ring *r)
+static bool cancel_rest(struct ring *r)
 {
     while (r->to_cancel && ask_for_end(r, operation_data(r->to_cancel)))
         r->to_cancel = r->to_cancel->next;
+    return !r->to_cancel;
 }
 
 static void operation_ended(struct loop *l, struct loop_operation *op, int result)
@@ -437,7 +477,7 @@ static void operation_ended(struct loop *l, struct loop_operation *op, int resul
             break;
         }
     if (r->under_valgrind && op->kind == LOOP_RECV && result > 0)
-        VALGRIND_MAKE_MEM_DEFINED(op->buf, result);
+        VALGRIND_MAKE_MEM_DEFINED_IF_ADDRESSABLE(op->buf, result);
     loop_done(l, op, result);
 }
 
@@ -488,14 +528,16 @@ static int enter_and_wait(struct ring *r, uint64_t until_ns)
     return r->under_valgrind ? enter_under_valgrind(r, timeout) : enter(r, 1, timeout);
 }
 
+/* How long the ring sleeps at a time while the kernel has not been told all that it is to watch. */
+#define UNSENT_NS NS_PER_MS
+
 static int ring_turn(struct loop *l, uint64_t until_ns)
 {
     struct ring *r = l->backend;
     int rc = 0;
 
-    if (!r->wakeable)
-        watch_wake_fd(r);
-    cancel_rest(r);
+    if (!(watch_wake_fd(r) && cancel_rest(r) && send_unsent(r)) && until_ns != 0)
+        until_ns = earlier(until_ns, sys_now() + UNSENT_NS);
     if (until_ns != 0)
         rc = enter_and_wait(r, until_ns);
     else if (io_uring_sq_ready(&r->uring) > 0)

@@ -59,11 +59,7 @@ void loop_close(struct loop *l)
 
 static uint64_t next_time(struct loop *l)
 {
-    const struct timer *first = heap_first(&l->timers);
-
-    if (l->ready || l->yielded)
-        return 0;
-    return first ? first->at_ns : NEVER;
+    return l->ready || l->yielded ? 0 : heap_look_ns(&l->timers);
 }
 
 /* Whoever posts to the inbox after the look at it sees `asleep` and ends the turn. */
@@ -141,6 +137,17 @@ static short renew(struct loop *l, struct slot *slot, struct home *home)
     return events;
 }
 
+/* Nobody will tell them what they wait for: they look for themselves. */
+static void let_look(struct slot *slot)
+{
+    for (struct arm *a; (a = slot->arms);) {
+        slot->arms = a->next;
+        a->linked = false;
+        a->got = a->events;
+        task_wake(a->task);
+    }
+}
+
 int loop_arm(struct loop *l, struct arm *a, int fd, short events, struct home *home)
 {
     *a = (struct arm){.task = l->running, .fd = fd, .events = events};
@@ -160,6 +167,8 @@ int loop_arm(struct loop *l, struct arm *a, int fd, short events, struct home *h
         int rc = l->ops->watch(l, fd, slot, wanted, fresh);
         if (rc != 0) {
             a->got = rc > 0 ? events : 0;
+            if (fresh)
+                let_look(slot);
             return rc;
         }
     }

@@ -62,11 +62,8 @@ static void unlink_task(struct task *t)
 static void cancel(weir_group *g)
 {
     g->cancelled = true;
-    for (struct task *t = g->tasks; t; t = t->next_in_group) {
-        if (atomic_exchange(&t->context.cancelled, true))
-            continue;
-        context_wake(&t->context);
-    }
+    for (struct task *t = g->tasks; t; t = t->next_in_group)
+        context_cancel(&t->context);
 }
 
 /* Returns true and the thread that has to be joined, if there is one. (lock) */
@@ -144,14 +141,6 @@ static struct loop *choose_loop(weir_group *g)
     return here ? c->loop : g->loop;
 }
 
-static void inherit(struct task *t)
-{
-    const struct context *c = context_current();
-
-    t->context.deadline_ns = c->deadline_ns;
-    t->context.shielded = c->shielded;
-}
-
 /* (lock) */
 static int start(weir_group *g, struct task *t)
 {
@@ -187,7 +176,7 @@ static int go(weir_group *g, const struct job *job)
         t->arg = job->arg;
     t->handler = job->handler;
     t->socket = job->socket;
-    inherit(t);
+    task_inherit(t);
     /* In the lock, so that the task cannot have ended, and its loop with it, before this is done
      * with them. */
     pthread_mutex_lock(&g->lock);

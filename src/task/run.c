@@ -72,18 +72,19 @@ static void wait_for_threads(struct run *run)
 
 static int run_threads(struct run *run)
 {
-    struct context *outer = context_here;
+    struct context *before = context_here;
     struct task *t = thread_task_new(run, run->main, NULL, 0);
 
     if (!t)
         return -ENOMEM;
     t->arg = run->arg;
-    t->context.deadline_ns = context_current()->deadline_ns;
-    t->context.shielded = context_current()->shielded;
+    task_inherit(t);
+    context_nest(run->outer, &t->context);
     context_here = &t->context;
     run->result = group_run_task(t);
     atomic_store(&run->ending, true);
-    context_here = outer;
+    context_here = before;
+    context_unnest(run->outer);
     thread_task_cancel_all(run);
     wait_for_threads(run);
     thread_task_free(t);
@@ -97,6 +98,7 @@ static int run_main(void *arg)
     struct run *run = arg;
 
     run->result = run->main(run->arg);
+    context_unnest(run->outer);
     atomic_store(&run->ending, true);
     wake_loops(run);
     return run->result;
@@ -189,7 +191,7 @@ static void end_loops(struct run *run)
 
 static int run_tasks(struct run *run, const struct settings *settings)
 {
-    struct context *outer = context_here;
+    struct context *before = context_here;
     int rc;
 
     stack_arena_init(&run->stacks, settings->stack_size, sizeof(struct task));
@@ -199,15 +201,15 @@ static int run_tasks(struct run *run, const struct settings *settings)
         rc = -ENOMEM;
     if (rc == 0) {
         t->arg = run;
-        t->context.deadline_ns = context_current()->deadline_ns;
-        t->context.shielded = context_current()->shielded;
+        task_inherit(t);
+        context_nest(run->outer, &t->context);
         atomic_fetch_add(&run->live, 1);
         task_start(t);
         loop_run(run->loops[0], is_done);
     }
     end_loops(run);
     stack_arena_fini(&run->stacks);
-    context_here = outer;
+    context_here = before;
     return rc;
 }
 
@@ -229,6 +231,7 @@ int weir_run(int (*main)(void *), void *arg, const weir_run_options *options, in
         return -ENOMEM;
     run->model = settings.model;
     run->stack_size = settings.stack_size;
+    run->outer = context_current();
     run->main = main;
     run->arg = arg;
     pthread_mutex_init(&run->lock, NULL);

@@ -7,15 +7,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#if __has_include(<valgrind/memcheck.h>)
-#include <valgrind/memcheck.h>
-#else
-#define RUNNING_ON_VALGRIND                0
-#define VALGRIND_STACK_REGISTER(low, high) 0
-#define VALGRIND_STACK_DEREGISTER(id)      (void)(id)
-#define VALGRIND_MAKE_MEM_UNDEFINED(at, n) (void)(at)
-#endif
-
 #define LINE         ((size_t)64)
 #define FIRST_SLOTS  64
 #define REGION_BYTES ((size_t)4 << 30)
@@ -31,6 +22,89 @@ struct stack_region {
     char *base;
     size_t slots, used;
 };
+
+/* ---- what the tools see ---------------------------------------------------------------------- */
+
+#if SANITIZER_ADDRESS
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/lsan_interface.h>
+
+/* What only a task that waits points to is no leak. */
+static void show_to_asan(void *low, size_t size)
+{
+    __asan_unpoison_memory_region(low, size);
+    __lsan_register_root_region(low, size);
+}
+
+/* Nobody has any business on a stack that is in a pool. */
+static void hide_from_asan(void *low, size_t size)
+{
+    __lsan_unregister_root_region(low, size);
+    __asan_poison_memory_region(low, size);
+}
+
+/* The addresses may be given to anybody now. */
+static void forget_by_asan(const void *low, size_t size)
+{
+    __asan_unpoison_memory_region(low, size);
+}
+#else
+static inline void show_to_asan(void *low, size_t size)
+{
+    (void)low;
+    (void)size;
+}
+
+static inline void hide_from_asan(void *low, size_t size)
+{
+    (void)low;
+    (void)size;
+}
+
+static inline void forget_by_asan(const void *low, size_t size)
+{
+    (void)low;
+    (void)size;
+}
+#endif
+
+static size_t usable_size(const struct stack_arena *a)
+{
+    return a->stack_size - a->page_size;
+}
+
+/* Does not look at the stack, which may be in a pool. */
+static char *low_of(const struct stack_arena *a, struct stack *s)
+{
+    char *high = (char *)s + (a->page_size - ((uintptr_t)s & (a->page_size - 1)));
+
+    return high - usable_size(a);
+}
+
+static struct stack *prepare(const struct stack_arena *a, struct stack *s)
+{
+    size_t size = usable_size(a);
+    char *low = low_of(a, s);
+
+    show_to_asan(low, size);
+    if (a->under_valgrind) {
+        VALGRIND_MAKE_MEM_UNDEFINED(low, size);
+        s->tool_id = VALGRIND_STACK_REGISTER(low, low + size);
+    }
+    s->low = low;
+    return s;
+}
+
+static void retire(const struct stack_arena *a, struct stack *s)
+{
+    if (a->under_valgrind) {
+        VALGRIND_STACK_DEREGISTER(s->tool_id);
+        VALGRIND_MAKE_MEM_NOACCESS(low_of(a, s), usable_size(a));
+    }
+    hide_from_asan(low_of(a, s), usable_size(a));
+}
+
+/* ---- the arena ------------------------------------------------------------------------------- */
 
 void stack_arena_init(struct stack_arena *a, size_t stack_size, size_t record_size)
 {
@@ -56,6 +130,7 @@ void stack_arena_fini(struct stack_arena *a)
 {
     for (struct stack_region *r = a->regions, *next; r; r = next) {
         next = r->next;
+        forget_by_asan(r->base, r->slots * a->stack_size);
         sys_munmap(r->base, r->slots * a->stack_size);
         free(r);
     }
@@ -145,60 +220,6 @@ static struct stack *make(struct stack_arena *a)
     return (struct stack *)(void *)(slot + a->stack_size - stagger - a->record_size);
 }
 
-/* ---- what the tools see ---------------------------------------------------------------------- */
-
-#if SANITIZER_ADDRESS
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/lsan_interface.h>
-
-/* What only a task that waits points to is no leak. */
-static void show_to_asan(void *low, size_t size)
-{
-    __lsan_register_root_region(low, size);
-}
-
-/* The frames that were left behind are no longer out of bounds. */
-static void hide_from_asan(void *low, size_t size)
-{
-    __lsan_unregister_root_region(low, size);
-    __asan_unpoison_memory_region(low, size);
-}
-#else
-static inline void show_to_asan(void *low, size_t size)
-{
-    (void)low;
-    (void)size;
-}
-
-static inline void hide_from_asan(void *low, size_t size)
-{
-    (void)low;
-    (void)size;
-}
-#endif
-
-static struct stack *prepare(const struct stack_arena *a, struct stack *s)
-{
-    char *high = (char *)s + (a->page_size - ((uintptr_t)s & (a->page_size - 1)));
-    size_t size = a->stack_size - a->page_size;
-
-    /* What the frames of the last task have left behind would be out of bounds. */
-    if (a->under_valgrind)
-        VALGRIND_MAKE_MEM_UNDEFINED(high - size, size);
-    s->low = high - size;
-    if (a->under_valgrind)
-        s->tool_id = VALGRIND_STACK_REGISTER(s->low, high);
-    show_to_asan(s->low, size);
-    return s;
-}
-
-static void retire(const struct stack_arena *a, struct stack *s)
-{
-    hide_from_asan(s->low, a->stack_size - a->page_size);
-    if (a->under_valgrind)
-        VALGRIND_STACK_DEREGISTER(s->tool_id);
-}
-
 /* ---- handing them out ------------------------------------------------------------------------ */
 
 static unsigned fetch(struct stack_arena *a, struct stack **stacks, unsigned wanted)
@@ -218,9 +239,7 @@ static unsigned fetch(struct stack_arena *a, struct stack **stacks, unsigned wan
 
 static void cool(const struct stack_arena *a, struct stack *s)
 {
-    size_t size = a->stack_size - a->page_size;
-
-    (void)sys_madvise(s->low, size, MADV_DONTNEED);
+    (void)sys_madvise(low_of(a, s), usable_size(a), MADV_DONTNEED);
 }
 
 static void put_back(struct stack_arena *a, struct stack *const *stacks, unsigned count)

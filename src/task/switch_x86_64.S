@@ -1,7 +1,8 @@
 #if defined(__x86_64__) && !defined(__ILP32__)
         .text
 
-        /* Where a backtrace ends. The stack is aligned, with the function and its argument on it. */
+        /* Where a backtrace ends. The stack is aligned, with the function and its argument on it.
+         * Valgrind goes on with what lies there as a return address, unless it is zero. */
         .globl  switch_begin
         .hidden switch_begin
         .type   switch_begin, @function
@@ -10,8 +11,10 @@ switch_begin:
         .cfi_startproc
         .cfi_undefined %rip
         endbr64
+        movq    (%rsp), %rax
         movq    8(%rsp), %rdi
-        callq   *(%rsp)
+        movq    $0, (%rsp)
+        callq   *%rax
         ud2
         .cfi_endproc
         .size   switch_begin, . - switch_begin

@@ -9,7 +9,8 @@
  * A task is in the list of its group from weir_go until its function has returned, and in the list
  * of all tasks of its loop, or run, for those who look inside.
  *
- * Locks: a group's lock is taken under no other lock of weir and nothing else is taken under it. */
+ * Locks: a group's lock, and a run's, is taken under no other lock of weir, and of weir's only the
+ * one for nested runs (context.c) is taken under it. */
 #ifndef TASK_TASK_H
 #define TASK_TASK_H
 
@@ -66,6 +67,7 @@ struct run {
     struct loop *loops[LOOPS_MAX];
     pthread_t loop_threads[LOOPS_MAX]; /* of all but the first */
     unsigned loop_count;
+    struct context *outer; /* who called weir_run; a cancel of it is one of the main task */
     int (*main)(void *arg);
     void *arg;
     int result;
@@ -91,7 +93,18 @@ void task_start(struct task *t);
 bool task_park(struct loop *l, uint64_t until_ns);
 
 /* Ends the wait of a task, from any thread. While it does not wait this does nothing, unless it
- * comes from another thread: then its next wait may end for no reason. */
+ * comes from another thread: then its next wait may end for no reason.
+ *
+ * A task that has ended must not be woken; its stack may be another's by then. So whoever wakes
+ * holds a lock under which the task, before it ends, is taken from where he found it:
+ *
+ *     a group's        its list of tasks, for cancels
+ *     context.c's      the main task of a nested run, for cancels
+ *     a socket's       its waiters, and `receiver` and `sender`: the task leaves these without the
+ *                      lock, but passes through it if the socket has been closed (wait.c)
+ *     of a mutex, a channel, a group, a run, an offload, a flag   who sleeps there (struct sleeper)
+ *
+ * The loop's own thread needs none: for its timers, arms, operations, and the list of all. */
 void task_wake(struct task *t);
 
 /* The calling task goes to the end of its loop's queue. If it is alone, the loop first looks what
@@ -104,6 +117,15 @@ void task_take_inbox(struct loop *l);   /* those that others have woken or start
 void task_take_yielded(struct loop *l); /* the one that has let what is ready now go first */
 void task_run_timers(struct loop *l);   /* makes those ready whose time is up */
 void task_cancel_all(struct loop *l);
+
+/* The limit and the shield that hold for the caller hold for `t`, which has not begun. */
+static inline void task_inherit(struct task *t)
+{
+    const struct context *c = context_current();
+
+    t->context.deadline_ns = c->deadline_ns;
+    t->context.shielded = c->shielded;
+}
 
 /* ---- thread_model.c -------------------------------------------------------------------------- */
 

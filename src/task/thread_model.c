@@ -76,9 +76,7 @@ int thread_task_start(struct task *t)
 void thread_task_cancel_all(struct run *run)
 {
     pthread_mutex_lock(&run->lock);
-    for (struct task *t = run->threads; t; t = t->next_of_all) {
-        atomic_store(&t->context.cancelled, true);
-        context_wake(&t->context);
-    }
+    for (struct task *t = run->threads; t; t = t->next_of_all)
+        context_cancel(&t->context);
     pthread_mutex_unlock(&run->lock);
 }

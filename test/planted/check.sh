@@ -39,6 +39,6 @@ grep -Eq "$wanted" <<<"$first" || fail "not the report that was wanted: $first"
 
 # A task has a stack of its own to the tool: nothing has called what comes first there.
 ! awk '/ switch_begin / { first = 1; next }
-       first && /^ *#[0-9]+ / { found = 1 }
+       first && /^ *#[0-9]+ |^==[0-9]+== +by / { found = 1 }
        { first = 0 }
        END { exit !found }' "$dir/out" || fail "a task's stack does not end in the report"

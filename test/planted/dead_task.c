@@ -1,6 +1,8 @@
 /* A variable of a task that has ended.
  *
- * asan: AddressSanitizer: SEGV .* in scene */
+ * ASAN_OPTIONS: detect_stack_use_after_return=0
+ * asan: AddressSanitizer: use-after-poison .* in scene
+ * valgrind: Invalid read of size 1 */
 #include "planted.h"
 
 static volatile char *pointer;

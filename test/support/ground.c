@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <setjmp.h>
@@ -301,4 +302,13 @@ void pair_close(weir_socket *pair[2])
 {
     EXPECT(weir_close(pair[0]), 0);
     EXPECT(weir_close(pair[1]), 0);
+}
+
+void child_ends(pid_t child, int status)
+{
+    int got = -1;
+    while (waitpid(child, &got, 0) < 0)
+        EXPECT(-errno, -EINTR);
+    CHECK(WIFEXITED(got));
+    EXPECT(WEXITSTATUS(got), status);
 }

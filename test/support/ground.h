@@ -98,6 +98,9 @@ void group_end(weir_group *g);
 void stream_pair(weir_socket *ret[2]);
 void pair_close(weir_socket *pair[2]);
 
+/* Returns when the child has ended, which it has to do with that status. */
+void child_ends(pid_t child, int status);
+
 /* Longer than anything takes that goes well, and a moment. */
 #define LONG_MS   30000
 #define MOMENT_MS 10

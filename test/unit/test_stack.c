@@ -68,8 +68,27 @@ static void write_there(void *at)
     *(volatile char *)at = 1;
 }
 
+/* Lets a test look at what is in a stack: to Valgrind nothing is. */
+static void look_into(const struct stack *s)
+{
+    (void)VALGRIND_MAKE_MEM_DEFINED(s, RECORD);
+    (void)VALGRIND_MAKE_MEM_DEFINED(s->low, 64);
+}
+
+/* What is had there is an error to the tool that looks on, if one does. */
+static bool out_of_bounds(const void *at)
+{
+#if SANITIZER_ADDRESS
+    return __asan_address_is_poisoned(at);
+#else
+    char bits;
+    return VALGRIND_GET_VBITS(at, &bits, 1) == 3;
+#endif
+}
+
 static void check_guard(const struct stack *s)
 {
+    look_into(s);
     assert_true(sys_readable(s->low));
     assert_false(sys_readable(s->low - 1));
     assert_false(sys_readable(s->low - arena.page_size));
@@ -182,6 +201,57 @@ static void no_guard_no_stack(void **state)
     check_guard(s);
     stack_give(&arena, s);
 }
+
+/* ---- bounds ---------------------------------------------------------------------------------- */
+
+static void check_bounds(const struct stack *s, bool out)
+{
+    const char *high = (const char *)s + (arena.page_size - (uintptr_t)s % arena.page_size);
+
+    assert_int_equal(out_of_bounds(high - arena.stack_size + arena.page_size), out);
+    assert_int_equal(out_of_bounds(s), out);
+    assert_int_equal(out_of_bounds(high - 1), out);
+}
+
+/* A tool finds who still has a pointer into the stack of a task that has ended. */
+static void what_is_in_a_pool_is_out_of_bounds(void **state)
+{
+    struct stack_cache cache = {.arena = &arena};
+    struct stack *s = stack_take(&arena);
+
+    (void)state;
+    if (!SANITIZER_ADDRESS && !RUNNING_ON_VALGRIND)
+        skip();
+    check_bounds(s, false);
+    stack_cache_give(&cache, s);
+    check_bounds(s, true);
+    assert_ptr_equal(stack_cache_take(&cache), s);
+    check_bounds(s, false);
+    stack_cache_give(&cache, s);
+    stack_cache_fini(&cache);
+    check_bounds(s, true);
+    assert_ptr_equal(stack_take(&arena), s);
+    check_bounds(s, false);
+    stack_give(&arena, s);
+    check_bounds(s, true);
+}
+
+#if SANITIZER_ADDRESS
+/* Somebody else may be given the addresses of an arena that is gone. */
+static void without_their_arena_there_are_no_bounds(void **state)
+{
+    struct stack_arena a;
+    struct stack *s;
+
+    (void)state;
+    stack_arena_init(&a, STACK_DEFAULT, RECORD);
+    s = stack_take(&a);
+    stack_give(&a, s);
+    assert_true(out_of_bounds(s));
+    stack_arena_fini(&a);
+    assert_false(out_of_bounds(s));
+}
+#endif
 
 /* ---- where memory ends ----------------------------------------------------------------------- */
 
@@ -390,6 +460,7 @@ static void many_idle_stacks_lose_their_memory(void **state)
     for (size_t i = 0; i < MANY; i++) {
         all[i] = stack_cache_take(&cache);
         assert_non_null(all[i]);
+        look_into(all[i]);
         kept += marked(all[i]) != 0;
         if (!marked(all[i])) {
             assert_int_equal(*all[i]->low, 0);
@@ -533,6 +604,10 @@ int main(void)
         IN_ARENA(without_markers_pages_are_protected),
         IN_ARENA(what_the_guard_covers),
         IN_ARENA(no_guard_no_stack),
+        IN_ARENA(what_is_in_a_pool_is_out_of_bounds),
+#if SANITIZER_ADDRESS
+        cmocka_unit_test(without_their_arena_there_are_no_bounds),
+#endif
         IN_ARENA(without_memory_there_is_none),
         IN_ARENA(a_stack_without_measure_is_refused),
         IN_ARENA(a_little_address_space_is_used),
