@@ -174,6 +174,17 @@ weir_socket *fixture_nonblocking(int family, int type)
     return fixture_socket(family, type | SOCK_NONBLOCK);
 }
 
+const char *fixture_peer(weir_socket *s)
+{
+    static char text[WEIR_ADDRESS_TEXT_MAX];
+    weir_address a;
+
+    assert_int_equal(weir_peer_address(s, &a), 0);
+    weir_address_format(&a, text, sizeof text);
+    *strrchr(text, ':') = '\0';
+    return text;
+}
+
 void fixture_close(weir_socket *s)
 {
     for (int i = 0; i < owned.socket_count; i++)
@@ -396,6 +407,31 @@ unsigned fixture_asked(const char *name, int family)
     unsigned asked = name_get(name)->asked[family == AF_INET];
     pthread_mutex_unlock(&names_lock);
     return asked;
+}
+
+/* ---- places -------------------------------------------------------------------------------- */
+
+const char *const fixture_places[8] = {"127.61.0.1", "127.61.0.2", "127.61.0.3", "127.61.0.4",
+                                       "127.61.0.5", "127.61.0.6", "127.61.0.7", "127.61.0.8"};
+
+void fixture_place(char *text, size_t size, const char *what)
+{
+    snprintf(text, size, "unix:@weir-connect-%s-%d", what, (int)getpid());
+}
+
+uint16_t fixture_full_then_good(const char *name, int count, int *ret_listener)
+{
+    weir_address a;
+    uint16_t port = 0;
+
+    for (int i = 0; i < count; i++) {
+        fixture_full(fixture_places[i], port, &a);
+        port = weir_address_port(&a);
+        fixture_name(name, fixture_places[i]);
+    }
+    *ret_listener = fixture_listen(fixture_places[count], port, &a);
+    fixture_name(name, fixture_places[count]);
+    return port;
 }
 
 /* ---- time and faults ----------------------------------------------------------------------- */

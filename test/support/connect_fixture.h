@@ -14,6 +14,8 @@
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 
+#define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
 /* Plain descriptors, closed at the end. `host` as weir_address_from_host, or "unix:@name"; port
  * 0 is a free one. */
 int fixture_listen(const char *host, uint16_t port, weir_address *ret);
@@ -27,10 +29,21 @@ void fixture_accept_and_reset(int listener, const char *text);
 /* True if nobody is waiting to be accepted. */
 bool fixture_is_lonely(int listener);
 
+/* The name of an abstract Unix socket of this process. */
+void fixture_place(char *text, size_t size, const char *what);
+
+/* Places of this process alone, all to be used at one port. */
+extern const char *const fixture_places[8];
+/* Those that never answer, `count` of them, and one that listens after them: the addresses of
+ * `name`. Returns the port. */
+uint16_t fixture_full_then_good(const char *name, int count, int *ret_listener);
+
 /* Sockets, closed at the end. */
 weir_socket *fixture_socket(int family, int type);
 weir_socket *fixture_nonblocking(int family, int type);
 void fixture_close(weir_socket *s);
+/* The host of its peer; valid until the next call. */
+const char *fixture_peer(weir_socket *s);
 
 /* Names, answered by a resolver of the program's own. A name that is held is not answered until
  * it is let go. */

@@ -220,6 +220,51 @@ void loop_rig_look(struct loop_rig *rig)
     trace(rig);
 }
 
+/* ---- the stage ----------------------------------------------------------------------------- */
+
+static struct actor *actor_of(struct loop_rig *rig, const char *name)
+{
+    return &rig->stage.actors[*name - 'a'];
+}
+
+void waits(struct loop_rig *rig, const char *name, int fd, short events, struct home *home)
+{
+    actor_waits(rig, actor_of(rig, name), name, fd, events, home);
+}
+
+void reads(struct loop_rig *rig, const char *name)
+{
+    waits(rig, name, rig->stage.fds[0], POLLIN, &rig->stage.home);
+}
+
+void writes(struct loop_rig *rig, const char *name)
+{
+    waits(rig, name, rig->stage.fds[0], POLLOUT, &rig->stage.home);
+}
+
+void leaves(struct loop_rig *rig, const char *name)
+{
+    actor_leaves(rig, actor_of(rig, name));
+}
+
+void comes(struct loop_rig *rig, size_t count)
+{
+    put(rig->stage.fds[1]);
+    loop_rig_await(rig, count);
+}
+
+void stage_take(struct loop_rig *rig)
+{
+    take_all(rig->stage.fds[0]);
+}
+
+void stage_close(struct loop_rig *rig, int end)
+{
+    if (rig->stage.fds[end] >= 0)
+        close(rig->stage.fds[end]);
+    rig->stage.fds[end] = -1;
+}
+
 /* ---- scripts ------------------------------------------------------------------------------- */
 
 struct performance {
@@ -237,9 +282,12 @@ static void play(void **state)
         skip();
         return;
     }
+    unix_pair(rig.stage.fds);
     alarm(60);
     p->script->play(&rig);
     alarm(0);
+    stage_close(&rig, 0);
+    stage_close(&rig, 1);
     assert_string_equal(loop_rig_text(&rig), p->script->trace);
     loop_rig_close(&rig);
 }

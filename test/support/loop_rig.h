@@ -30,7 +30,12 @@ struct loop_rig {
     size_t size;
     struct actor **ended; /* not traced yet */
     size_t count, room;
-    unsigned in_vain; /* wakes after which somebody waited on */
+    unsigned in_vain;           /* wakes after which somebody waited on */
+    struct stage {              /* what a script plays with */
+        struct actor actors[3]; /* "a" to "c" */
+        struct home home;       /* of fds[0] */
+        int fds[2];             /* two Unix streams; -1: closed */
+    } stage;
 };
 
 /* The backends in the order in which they are compared. */
@@ -70,6 +75,18 @@ void loop_rig_settle(struct loop_rig *rig);
 void loop_rig_sleep(struct loop_rig *rig);
 
 /* ---- scripts ------------------------------------------------------------------------------- */
+
+/* The actor of that name waits, for the first stream unless it is said for what. */
+void waits(struct loop_rig *rig, const char *name, int fd, short events, struct home *home);
+void reads(struct loop_rig *rig, const char *name);
+void writes(struct loop_rig *rig, const char *name);
+void leaves(struct loop_rig *rig, const char *name);
+
+/* Something comes for the first stream, and so many waits end. */
+void comes(struct loop_rig *rig, size_t count);
+/* It takes what is there. */
+void stage_take(struct loop_rig *rig);
+void stage_close(struct loop_rig *rig, int end);
 
 struct loop_script {
     const char *name;

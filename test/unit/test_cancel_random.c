@@ -112,28 +112,32 @@ static int told(struct victim *v, ssize_t n)
     return 0;
 }
 
+/* A call that moves all of `len`, or says how much it has moved. */
+static ssize_t moved(struct victim *v, int rc, const size_t *done, size_t len)
+{
+    CHECK(rc < 0 || *done == len);
+    told(v, rc);
+    return (ssize_t)*done;
+}
+
+static ssize_t receive_somehow(struct victim *v, weir_socket *from, void *buf, size_t len)
+{
+    struct msghdr message = {.msg_iov = &(struct iovec){buf, len}, .msg_iovlen = 1};
+    uint64_t way = draw(&v->random) % 3;
+    size_t done = 0;
+    if (way == 0)
+        return weir_recv(from, buf, len);
+    if (way == 1)
+        return weir_recvmsg(from, &message, 0);
+    return moved(v, weir_recv_exact(from, buf, len, &done), &done, len);
+}
+
 static int receives(struct victim *v)
 {
     struct stream *s = &v->w->in;
     unsigned char buf[PIECE_MAX];
-    size_t len = 1 + draw(&v->random) % PIECE_MAX, done = 0;
-    struct iovec vector = {buf, len};
-    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
-    ssize_t n;
-    switch (draw(&v->random) % 3) {
-    case 0:
-        n = weir_recv(s->to, buf, len);
-        break;
-    case 1:
-        n = weir_recvmsg(s->to, &message, 0);
-        break;
-    default:
-        n = weir_recv_exact(s->to, buf, len, &done);
-        CHECK(n < 0 || done == len);
-        told(v, n);
-        n = (ssize_t)done;
-        break;
-    }
+    size_t len = 1 + draw(&v->random) % PIECE_MAX;
+    ssize_t n = receive_somehow(v, s->to, buf, len);
     if (n <= 0)
         return told(v, n);
     verify(buf, (size_t)n, s->received);
@@ -141,29 +145,25 @@ static int receives(struct victim *v)
     return 0;
 }
 
+static ssize_t send_somehow(struct victim *v, weir_socket *to, void *buf, size_t len)
+{
+    const struct msghdr message = {.msg_iov = &(struct iovec){buf, len}, .msg_iovlen = 1};
+    uint64_t way = draw(&v->random) % 3;
+    size_t done = 0;
+    if (way == 0)
+        return weir_send(to, buf, len);
+    if (way == 1)
+        return weir_sendmsg(to, &message, 0);
+    return moved(v, weir_send_all(to, buf, len, &done), &done, len);
+}
+
 static int sends(struct victim *v)
 {
     struct stream *s = &v->w->out;
     static _Thread_local unsigned char buf[64 * PIECE_MAX];
-    size_t len = 1 + draw(&v->random) % sizeof buf, done = 0;
-    struct iovec vector = {buf, len};
-    const struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
-    ssize_t n;
+    size_t len = 1 + draw(&v->random) % sizeof buf;
     fill(buf, len, s->sent);
-    switch (draw(&v->random) % 3) {
-    case 0:
-        n = weir_send(s->from, buf, len);
-        break;
-    case 1:
-        n = weir_sendmsg(s->from, &message, 0);
-        break;
-    default:
-        n = weir_send_all(s->from, buf, len, &done);
-        CHECK(n < 0 || done == len);
-        told(v, n);
-        n = (ssize_t)done;
-        break;
-    }
+    ssize_t n = send_somehow(v, s->from, buf, len);
     if (n <= 0)
         return told(v, n);
     s->sent += (uint64_t)n;

@@ -9,7 +9,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -159,19 +158,28 @@ static void refused_connect_says_so_and_can_be_repeated(void **state)
     assert_int_equal(weir_connect_status(s), 0);
 }
 
-/* A program that asks "weir_connect" again and again must see the failure that came in the
- * background, not start anew for ever. */
-static void failure_in_the_background_is_told_before_the_next_try(void **state)
+/* Its connect has failed, and no call has said so. */
+static weir_socket *out_of_time_in_the_background(void)
 {
-    (void)state;
-    weir_address full, alive;
+    weir_address full;
     fixture_full(HERE, 0, &full);
-    fixture_listen(HERE, 0, &alive);
     weir_socket *s = fixture_nonblocking(AF_INET, SOCK_STREAM);
 
     weir_set_timeout(s, 100000);
     assert_int_equal(weir_connect_address(s, &full), -EINPROGRESS);
     fixture_later(100000);
+    return s;
+}
+
+/* A program that asks "weir_connect" again and again must see the failure that came in the
+ * background, not start anew for ever. */
+static void failure_in_the_background_is_told_before_the_next_try(void **state)
+{
+    (void)state;
+    weir_address alive;
+    weir_socket *s = out_of_time_in_the_background();
+    fixture_listen(HERE, 0, &alive);
+
     assert_int_equal(weir_wait(s, WEIR_WRITABLE), WEIR_WRITABLE);
     assert_int_equal(weir_connect_address(s, &alive), WEIR_EDEADLINE);
     assert_int_equal(weir_connect_address(s, &alive), -EINPROGRESS);
@@ -182,14 +190,10 @@ static void failure_in_the_background_is_told_before_the_next_try(void **state)
 static void failure_that_status_told_is_not_told_again(void **state)
 {
     (void)state;
-    weir_address full, alive;
-    fixture_full(HERE, 0, &full);
+    weir_address alive;
+    weir_socket *s = out_of_time_in_the_background();
     fixture_listen(HERE, 0, &alive);
-    weir_socket *s = fixture_nonblocking(AF_INET, SOCK_STREAM);
 
-    weir_set_timeout(s, 100000);
-    assert_int_equal(weir_connect_address(s, &full), -EINPROGRESS);
-    fixture_later(100000);
     assert_int_equal(weir_connect_status(s), WEIR_EDEADLINE);
     assert_int_equal(weir_connect_address(s, &alive), -EINPROGRESS);
 }
@@ -340,335 +344,25 @@ static void sockets_that_were_connected_elsewhere_are_connected(void **state)
     weir_close(pair[1]);
 }
 
-/* ---- adopted descriptors ------------------------------------------------------------------- */
-
-static weir_socket *adopt(int fd)
-{
-    weir_socket *s;
-
-    assert_int_equal(weir_from_fd(&s, fd), 0);
-    return s;
-}
-
-/* O_NONBLOCK is turned on for the attempt alone: the descriptor is given back as it came. */
-static void adopted_descriptor_is_the_one_that_connects(void **state)
-{
-    (void)state;
-    weir_address a;
-    fixture_listen(HERE, 0, &a);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    weir_socket *s = adopt(fd);
-
-    assert_int_equal(weir_connect_address(s, &a), 0);
-    assert_int_equal(weir_fd(s), fd);
-    assert_int_equal(weir_detach(s), fd);
-    assert_false(fcntl(fd, F_GETFL) & O_NONBLOCK);
-    close(fd);
-}
-
-static void adopted_descriptor_does_not_block(void **state)
-{
-    (void)state;
-    weir_address full;
-    fixture_full(HERE, 0, &full);
-    weir_socket *s = adopt(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-
-    weir_set_blocking(s, false);
-    assert_int_equal(weir_connect_address(s, &full), -EINPROGRESS);
-    weir_close(s);
-}
-
-/* The descriptor is used up by the first attempt; where it was bound is not forgotten. */
-static void adopted_and_bound_stays_bound_for_the_next_attempt(void **state)
-{
-    (void)state;
-    weir_address dead, alive, local, before;
-    fixture_refuse(HERE, 0, &dead);
-    fixture_listen(HERE, 0, &alive);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    weir_address any;
-    socklen_t length;
-    assert_int_equal(weir_address_parse("127.0.0.8:0", &any), 0);
-    const struct sockaddr *sa = weir_address_sockaddr(&any, &length);
-    assert_int_equal(bind(fd, sa, length), 0);
-    weir_socket *s = adopt(fd);
-    assert_int_equal(weir_local_address(s, &before), 0);
-
-    assert_int_equal(weir_connect_address(s, &dead), -ECONNREFUSED);
-    assert_int_equal(weir_connect_address(s, &alive), 0);
-    assert_int_equal(weir_local_address(s, &local), 0);
-    assert_true(weir_address_equal(&local, &before));
-    fd = weir_detach(s);
-    assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK); /* another descriptor, and as weir makes them */
-    close(fd);
-}
-
-/* ---- datagrams ----------------------------------------------------------------------------- */
-
-static void datagram_socket_connects_at_once_and_again(void **state)
-{
-    (void)state;
-    weir_socket *s = fixture_nonblocking(AF_UNSPEC, SOCK_DGRAM);
-    weir_address one, two, six, peer;
-    assert_int_equal(weir_address_parse("127.0.0.1:9", &one), 0);
-    assert_int_equal(weir_address_parse("127.0.0.2:9", &two), 0);
-    assert_int_equal(weir_address_parse("[::1]:9", &six), 0);
-
-    assert_int_equal(weir_connect_address(s, &one), 0);
-    int fd = weir_fd(s);
-    assert_int_equal(weir_connect_address(s, &two), 0);
-    assert_int_equal(weir_fd(s), fd);
-    assert_int_equal(weir_peer_address(s, &peer), 0);
-    assert_true(weir_address_equal(&peer, &two));
-    assert_int_equal(weir_connect_address(s, &six), -EAFNOSUPPORT);
-    assert_int_equal(weir_connect(s, "127.0.0.1", 9), 0);
-    assert_int_equal(weir_connect_status(s), 0);
-}
-
-static void failed_reconnect_keeps_the_old_peer(void **state)
-{
-    (void)state;
-    weir_socket *s = fixture_socket(AF_INET, SOCK_DGRAM);
-    weir_address one, two, peer;
-    assert_int_equal(weir_address_parse("127.0.0.1:9", &one), 0);
-    assert_int_equal(weir_address_parse("127.0.0.2:9", &two), 0);
-
-    assert_int_equal(weir_connect_address(s, &one), 0);
-    fixture_fail(SYS_CONNECT, -ENETUNREACH, 0, 1);
-    assert_int_equal(weir_connect_address(s, &two), -ENETUNREACH);
-    assert_int_equal(weir_connect_status(s), -ENETUNREACH);
-    assert_int_equal(weir_peer_address(s, &peer), 0);
-    assert_true(weir_address_equal(&peer, &one));
-    assert_int_equal(weir_send(s, "x", 1), 1);
-}
-
-/* ---- Unix ---------------------------------------------------------------------------------- */
-
-static void place(char *text, size_t size, const char *what)
-{
-    snprintf(text, size, "unix:@weir-connect-%s-%d", what, (int)getpid());
-}
-
-static void unix_socket_connects_by_text(void **state)
-{
-    (void)state;
-    char text[64];
-    weir_address a;
-    place(text, sizeof text, "text");
-    fixture_listen(text, 0, &a);
-
-    assert_int_equal(weir_connect(fixture_socket(AF_UNIX, SOCK_STREAM), text, 0), 0);
-    assert_int_equal(weir_connect(fixture_nonblocking(AF_UNSPEC, SOCK_STREAM), text, 0), 0);
-}
-
-/* poll(2) says "writable" all the time while the queue is full: only time leads on. */
-static void unix_socket_waits_for_room_in_the_queue(void **state)
-{
-    (void)state;
-    char text[64];
-    weir_address a;
-    struct interest in;
-    uint64_t started_ns = 0;
-    place(text, sizeof text, "full");
-    int listener = fixture_full(text, 0, &a);
-    weir_socket *s = fixture_nonblocking(AF_UNIX, SOCK_STREAM);
-
-    assert_int_equal(weir_connect_address(s, &a), -EINPROGRESS);
-    fixture_interest(s, &in);
-    assert_true(in.wake_at_ns <= sys_now() + NS_PER_MS);
-    for (int i = 0; i < 8; i++) {
-        fixture_later(50);
-        started_ns = sys_now();
-        assert_int_equal(weir_connect_address(s, &a), -EALREADY);
-        fixture_interest(s, &in);
-        assert_int_equal(in.count, 0);
-        assert_true(in.wake_at_ns <= sys_now() + 50 * NS_PER_MS);
-    }
-    assert_true(in.wake_at_ns >= started_ns + 50 * NS_PER_MS);
-    fixture_accept(listener);
-    fixture_later(50);
-    assert_int_equal(weir_connect_address(s, &a), 0);
-}
-
-static void unix_socket_blocks_while_the_queue_is_full(void **state)
-{
-    (void)state;
-    char text[64];
-    struct fixture_caller c = {.s = fixture_socket(AF_UNIX, SOCK_STREAM)};
-    place(text, sizeof text, "blocks");
-    int listener = fixture_full(text, 0, &c.address);
-
-    fixture_call(&c);
-    fixture_until_asleep(&c);
-    fixture_accept(listener);
-    assert_int_equal(fixture_join(&c), 0);
-    weir_socket *s = fixture_socket(AF_UNIX, SOCK_STREAM);
-    weir_set_timeout(s, 5);
-    assert_int_equal(weir_connect_address(s, &c.address), WEIR_EDEADLINE);
-    assert_true(fixture_story_has(s, "queue is full"));
-}
-
-/* A Unix socket that is bound could not be bound again: the name is taken. So it keeps its
- * descriptor. */
-static void bound_unix_socket_survives_a_failure(void **state)
-{
-    (void)state;
-    char mine[64], nobody[64], somebody[64];
-    weir_address a, local;
-    place(mine, sizeof mine, "mine");
-    place(nobody, sizeof nobody, "nobody");
-    place(somebody, sizeof somebody, "somebody");
-    fixture_listen(somebody, 0, &a);
-    weir_socket *s = fixture_socket(AF_UNIX, SOCK_STREAM);
-
-    assert_int_equal(weir_bind(s, mine, 0), 0);
-    assert_int_equal(weir_connect(s, nobody, 0), -ECONNREFUSED);
-    assert_int_equal(socket_phase(s), PHASE_BOUND);
-    assert_true(weir_fd(s) >= 0);
-    assert_int_equal(weir_connect(s, somebody, 0), 0);
-    assert_int_equal(weir_local_address(s, &local), 0);
-    assert_int_equal(weir_address_parse(mine, &a), 0);
-    assert_true(weir_address_equal(&a, &local));
-}
-
-/* ---- several at once ----------------------------------------------------------------------- */
-
-static void abort_ends_a_connect_that_waits(void **state)
-{
-    (void)state;
-    struct fixture_caller c = {.s = fixture_socket(AF_INET, SOCK_STREAM)};
-    fixture_full(HERE, 0, &c.address);
-    int open = fixture_open_fds();
-
-    fixture_call(&c);
-    fixture_until_asleep(&c);
-    weir_abort(c.s);
-    assert_int_equal(fixture_join(&c), WEIR_ECLOSED);
-    assert_int_equal(fixture_open_fds(), open);
-    assert_int_equal(weir_connect_address(c.s, &c.address), WEIR_ECLOSED);
-}
-
-static void close_while_connecting_leaks_nothing(void **state)
-{
-    (void)state;
-    weir_address full;
-    fixture_full(HERE, 0, &full);
-    int open = fixture_open_fds();
-    weir_socket *s = fixture_nonblocking(AF_INET, SOCK_STREAM);
-
-    assert_int_equal(weir_connect_address(s, &full), -EINPROGRESS);
-    fixture_close(s);
-    assert_int_equal(fixture_open_fds(), open);
-}
-
-static void all_who_wait_for_a_connect_get_its_result(void **state)
-{
-    (void)state;
-    char text[64];
-    place(text, sizeof text, "all");
-    struct fixture_caller c[3] = {{.s = fixture_socket(AF_UNIX, SOCK_STREAM)}};
-    int listener = fixture_full(text, 0, &c[0].address);
-
-    c[1] = c[2] = c[0];
-    for (int i = 0; i < 3; i++) {
-        fixture_call(&c[i]);
-        fixture_until_asleep(&c[i]);
-    }
-    fixture_accept(listener);
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(fixture_join(&c[i]), 0);
-    assert_int_equal(weir_connect_address(c[0].s, &c[0].address), -EISCONN);
-}
-
-/* The limit of a call that merely joined does not end what another call still waits for. */
-static void limit_of_one_waiter_leaves_the_connect_to_its_owner(void **state)
-{
-    (void)state;
-    char text[64];
-    place(text, sizeof text, "owner");
-    struct fixture_caller owner = {.s = fixture_socket(AF_UNIX, SOCK_STREAM)};
-    int listener = fixture_full(text, 0, &owner.address);
-    struct fixture_caller guest = owner;
-
-    guest.limit_ms = 5;
-    fixture_call(&owner);
-    fixture_until_asleep(&owner);
-    fixture_call(&guest);
-    assert_int_equal(fixture_join(&guest), WEIR_EDEADLINE);
-    fixture_accept(listener);
-    assert_int_equal(fixture_join(&owner), 0);
-}
-
-/* What goes on in the background belongs to nobody: whoever waits for it, his limit ends it. */
-static void limit_ends_a_connect_of_the_background(void **state)
-{
-    (void)state;
-    weir_address full;
-    fixture_full(HERE, 0, &full);
-    weir_socket *s = fixture_nonblocking(AF_INET, SOCK_STREAM);
-
-    assert_int_equal(weir_connect_address(s, &full), -EINPROGRESS);
-    weir_set_blocking(s, true);
-    weir_scope scope = weir_deadline_start(5);
-    assert_int_equal(weir_connect_address(s, &full), WEIR_EDEADLINE);
-    weir_scope_end(scope);
-    assert_int_equal(weir_connect_status(s), WEIR_EDEADLINE);
-}
-
-static void child_goes_on_with_a_connect_of_its_parent(void **state)
-{
-    (void)state;
-    weir_address a;
-    int status;
-    fixture_listen(HERE, 0, &a);
-    weir_socket *s = fixture_nonblocking(AF_INET, SOCK_STREAM);
-
-    assert_int_equal(weir_connect_address(s, &a), -EINPROGRESS);
-    pid_t child = fork();
-    if (child == 0)
-        _exit(weir_wait(s, WEIR_WRITABLE) == WEIR_WRITABLE && weir_connect_status(s) == 0 ? 0 : 1);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-    assert_int_equal(weir_wait(s, WEIR_WRITABLE), WEIR_WRITABLE);
-    assert_int_equal(weir_connect_status(s), 0);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(blocking_connect_waits_and_is_told_once),
-        TEST(numeric_host_and_open_family),
-        TEST(nonblocking_connect_says_not_yet_then_0_once),
-        TEST(unanswered_connect_stays_in_progress),
-        TEST(accepted_and_reset_is_a_success),
-        TEST(interrupted_connect_goes_on),
-        TEST(refused_connect_says_so_and_can_be_repeated),
-        TEST(failure_in_the_background_is_told_before_the_next_try),
-        TEST(failure_that_status_told_is_not_told_again),
-        TEST(connect_out_of_time_can_be_repeated_with_its_options),
-        TEST(limit_that_has_passed_begins_nothing),
-        TEST(connection_to_itself_is_refused),
-        TEST(failing_system_calls_are_reported_and_leak_nothing),
-        TEST(wrong_use_is_refused),
-        TEST(listener_does_not_connect),
-        TEST(sockets_that_were_connected_elsewhere_are_connected),
-        TEST(adopted_descriptor_is_the_one_that_connects),
-        TEST(adopted_descriptor_does_not_block),
-        TEST(adopted_and_bound_stays_bound_for_the_next_attempt),
-        TEST(datagram_socket_connects_at_once_and_again),
-        TEST(failed_reconnect_keeps_the_old_peer),
-        TEST(unix_socket_connects_by_text),
-        TEST(unix_socket_waits_for_room_in_the_queue),
-        TEST(unix_socket_blocks_while_the_queue_is_full),
-        TEST(bound_unix_socket_survives_a_failure),
-        TEST(abort_ends_a_connect_that_waits),
-        TEST(close_while_connecting_leaks_nothing),
-        TEST(all_who_wait_for_a_connect_get_its_result),
-        TEST(limit_of_one_waiter_leaves_the_connect_to_its_owner),
-        TEST(limit_ends_a_connect_of_the_background),
-        TEST(child_goes_on_with_a_connect_of_its_parent),
+        FIXTURE_TEST(blocking_connect_waits_and_is_told_once),
+        FIXTURE_TEST(numeric_host_and_open_family),
+        FIXTURE_TEST(nonblocking_connect_says_not_yet_then_0_once),
+        FIXTURE_TEST(unanswered_connect_stays_in_progress),
+        FIXTURE_TEST(accepted_and_reset_is_a_success),
+        FIXTURE_TEST(interrupted_connect_goes_on),
+        FIXTURE_TEST(refused_connect_says_so_and_can_be_repeated),
+        FIXTURE_TEST(failure_in_the_background_is_told_before_the_next_try),
+        FIXTURE_TEST(failure_that_status_told_is_not_told_again),
+        FIXTURE_TEST(connect_out_of_time_can_be_repeated_with_its_options),
+        FIXTURE_TEST(limit_that_has_passed_begins_nothing),
+        FIXTURE_TEST(connection_to_itself_is_refused),
+        FIXTURE_TEST(failing_system_calls_are_reported_and_leak_nothing),
+        FIXTURE_TEST(wrong_use_is_refused),
+        FIXTURE_TEST(listener_does_not_connect),
+        FIXTURE_TEST(sockets_that_were_connected_elsewhere_are_connected),
     };
 
     return cmocka_run_group_tests_name("connect_address", tests, NULL, NULL);

@@ -63,16 +63,24 @@ static int refuse_and_count(enum sys_call call)
 
 static const struct sys_faults exhausted_once = {.error = refuse_and_count};
 
+/* A client is in the listener's queue. */
+static weir_socket *listener_with(weir_socket **ret_client)
+{
+    weir_address a;
+    weir_socket *l = bound(SOCK_STREAM, &a);
+
+    assert_int_equal(weir_listen(l, 1), 0);
+    assert_int_equal(weir_socket_open(ret_client, AF_INET, SOCK_STREAM, 0), 0);
+    assert_int_equal(weir_connect_address(*ret_client, &a), 0);
+    return l;
+}
+
 /* Descriptors that ran out once do not make later waits spin. */
 static void an_accept_sleeps_again_after_exhaustion(void **state)
 {
-    weir_address a;
-    weir_socket *l = bound(SOCK_STREAM, &a), *client, *accepted;
+    weir_socket *client, *l = listener_with(&client), *accepted;
 
     (void)state;
-    assert_int_equal(weir_listen(l, 1), 0);
-    assert_int_equal(weir_socket_open(&client, AF_INET, SOCK_STREAM, 0), 0);
-    assert_int_equal(weir_connect_address(client, &a), 0);
     refusals = 1;
     sys_faults = &exhausted_once;
     assert_int_equal(weir_accept(l, &accepted), 0);
@@ -189,13 +197,9 @@ static const struct sys_faults out_of_memory = {.error = no_memory};
 /* Without memory for its object a connection stays in the queue. */
 static void an_accept_without_memory_loses_nobody(void **state)
 {
-    weir_address a;
-    weir_socket *l = bound(SOCK_STREAM, &a), *client, *accepted;
+    weir_socket *client, *l = listener_with(&client), *accepted;
 
     (void)state;
-    assert_int_equal(weir_listen(l, 1), 0);
-    assert_int_equal(weir_socket_open(&client, AF_INET, SOCK_STREAM, 0), 0);
-    assert_int_equal(weir_connect_address(client, &a), 0);
     refusals = 1;
     sys_faults = &out_of_memory;
     assert_int_equal(weir_accept(l, &accepted), 0);

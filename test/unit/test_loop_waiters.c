@@ -15,179 +15,133 @@
 
 static void several_readers(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1}, c = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
-    actor_waits(rig, &b, "b", fds[0], POLLIN, &home);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-    actor_waits(rig, &c, "c", fds[0], POLLIN, &home);
+    reads(rig, "b");
+    reads(rig, "a");
+    reads(rig, "c");
     loop_rig_look(rig);
-    put(fds[1]);
-    loop_rig_await(rig, 3);
-    close_both(fds);
+    comes(rig, 3);
 }
 
 static void one_of_them_leaves(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1}, c = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
+    fill(rig->stage.fds[0]);
+    reads(rig, "a");
+    reads(rig, "b");
+    writes(rig, "c");
+    leaves(rig, "c");
+    loop_rig_look(rig);
+    leaves(rig, "a");
+    comes(rig, 1);
+    take_all(rig->stage.fds[1]);
+    loop_rig_look(rig);
+}
 
-    unix_pair(fds);
-    fill(fds[0]);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-    actor_waits(rig, &b, "b", fds[0], POLLIN, &home);
-    actor_waits(rig, &c, "c", fds[0], POLLOUT, &home);
-    actor_leaves(rig, &c);
-    loop_rig_look(rig);
-    actor_leaves(rig, &a);
-    put(fds[1]);
+static void read_again(struct loop_rig *rig)
+{
+    reads(rig, "a");
     loop_rig_await(rig, 1);
-    take_all(fds[1]);
-    loop_rig_look(rig);
-    close_both(fds);
+    stage_take(rig);
 }
 
 static void leaves_before(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
     for (int turned = 0; turned < 2; turned++) {
-        actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+        reads(rig, "a");
         if (turned)
             loop_rig_look(rig);
-        actor_leaves(rig, &a);
+        leaves(rig, "a");
         if (turned)
             loop_rig_look(rig);
-        put(fds[1]);
+        put(rig->stage.fds[1]);
         loop_rig_look(rig);
-        actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-        loop_rig_await(rig, 1);
-        take_all(fds[0]);
+        read_again(rig);
     }
-    close_both(fds);
 }
 
 static void leaves_after(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
     for (int turned = 0; turned < 2; turned++) {
-        actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+        reads(rig, "a");
         if (turned)
             loop_rig_look(rig);
-        put(fds[1]);
-        actor_leaves(rig, &a);
+        put(rig->stage.fds[1]);
+        leaves(rig, "a");
         loop_rig_look(rig);
-        actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-        loop_rig_await(rig, 1);
-        take_all(fds[0]);
+        read_again(rig);
     }
-    close_both(fds);
 }
 
 /* A wait, given up and begun again in one breath, is armed once and ends once. */
 static void leaves_and_comes_back(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
     for (int i = 0; i < 20; i++) {
-        actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+        reads(rig, "a");
         if (i % 3 == 0)
             loop_rig_look(rig);
         if (i % 5 == 0)
-            put(fds[1]);
-        actor_leaves(rig, &a);
-        take_all(fds[0]);
+            put(rig->stage.fds[1]);
+        leaves(rig, "a");
+        stage_take(rig);
     }
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    reads(rig, "a");
     loop_rig_look(rig);
-    put(fds[1]);
-    loop_rig_await(rig, 1);
-    close_both(fds);
+    comes(rig, 1);
 }
 
 /* Without a home each wait stands alone, and looks at what holds already. */
 static void without_a_home(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
+    int fd = rig->stage.fds[0];
 
-    unix_pair(fds);
-    put(fds[1]);
+    put(rig->stage.fds[1]);
     for (int i = 0; i < 2; i++) {
-        actor_waits(rig, &a, "a", fds[0], POLLIN, NULL);
+        waits(rig, "a", fd, POLLIN, NULL);
         loop_rig_await(rig, 1);
     }
-    take_all(fds[0]);
-    actor_waits(rig, &b, "b", fds[0], POLLIN, &home);
-    actor_waits(rig, &a, "a", fds[0], POLLOUT, NULL);
+    stage_take(rig);
+    reads(rig, "b");
+    waits(rig, "a", fd, POLLOUT, NULL);
     loop_rig_await(rig, 1);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, NULL);
-    actor_leaves(rig, &a);
+    waits(rig, "a", fd, POLLIN, NULL);
+    leaves(rig, "a");
     loop_rig_look(rig);
-    put(fds[1]);
-    loop_rig_await(rig, 1);
-    close_both(fds);
+    comes(rig, 1);
 }
 
 /* A wait without a home takes nothing from those who are there. */
 static void beside_a_home(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
-    actor_waits(rig, &b, "b", fds[0], POLLIN, &home);
+    reads(rig, "b");
     loop_rig_look(rig);
-    actor_waits(rig, &a, "a", fds[0], POLLOUT, NULL);
+    waits(rig, "a", rig->stage.fds[0], POLLOUT, NULL);
     loop_rig_await(rig, 1);
-    put(fds[1]);
-    loop_rig_await(rig, 1);
-    close_both(fds);
+    comes(rig, 1);
 }
 
 /* ---- numbers that are used again ----------------------------------------------------------- */
 
 static void used_again(struct loop_rig *rig, bool told)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0}, fresh = {0};
-    int fds[2], copy;
+    struct home fresh = {0};
+    int *fds = rig->stage.fds;
 
-    unix_pair(fds);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    reads(rig, "a");
     loop_rig_look(rig);
     put(fds[1]);
-    actor_leaves(rig, &a);
+    leaves(rig, "a");
     if (told)
-        loop_forget(rig->loop, fds[0], &home);
-    copy = dup(fds[0]); /* keeps the old file alive, wherever it is registered */
+        loop_forget(rig->loop, fds[0], &rig->stage.home);
+    int copy = dup(fds[0]); /* keeps the old file alive, wherever it is registered */
     int old_peer = dup(fds[1]);
     replace_pair(fds);
-    actor_waits(rig, &b, "b", fds[0], POLLIN, &fresh);
+    waits(rig, "b", fds[0], POLLIN, &fresh);
     loop_rig_look(rig);
     put(old_peer);
     loop_rig_look(rig);
-    put(fds[1]);
-    loop_rig_await(rig, 1);
+    comes(rig, 1);
     fprintf(rig->trace, "%u ", rig->in_vain);
     close(copy);
     close(old_peer);
-    close_both(fds);
 }
 
 static void used_again_and_told(struct loop_rig *rig)
@@ -203,120 +157,101 @@ static void used_again_untold(struct loop_rig *rig)
 /* What has been given up before a turn was made does not reach the number's next owner. */
 static void used_again_at_once(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0}, fresh = {0};
-    int fds[2];
+    struct home fresh = {0};
+    int *fds = rig->stage.fds;
 
-    unix_pair(fds);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-    actor_leaves(rig, &a);
-    loop_forget(rig->loop, fds[0], &home);
+    reads(rig, "a");
+    leaves(rig, "a");
+    loop_forget(rig->loop, fds[0], &rig->stage.home);
     replace_pair(fds);
     put(fds[1]);
-    actor_waits(rig, &b, "b", fds[0], POLLIN, &fresh);
+    waits(rig, "b", fds[0], POLLIN, &fresh);
     loop_rig_await(rig, 1);
-    take_all(fds[0]);
-    actor_waits(rig, &b, "b", fds[0], POLLIN, &fresh);
+    stage_take(rig);
+    waits(rig, "b", fds[0], POLLIN, &fresh);
     loop_rig_look(rig);
-    put(fds[1]);
-    loop_rig_await(rig, 1);
-    close_both(fds);
+    comes(rig, 1);
 }
 
 /* Somebody still waits who knows nothing of the exchange. */
 static void used_again_meanwhile(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0}, fresh = {0};
-    int fds[2];
+    struct home fresh = {0};
+    int *fds = rig->stage.fds;
 
-    unix_pair(fds);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    reads(rig, "a");
     loop_rig_look(rig);
     int old_peer = dup(fds[1]);
     replace_pair(fds);
     loop_rig_look(rig);
-    actor_waits(rig, &b, "b", fds[0], POLLIN, &fresh);
+    waits(rig, "b", fds[0], POLLIN, &fresh);
     loop_rig_look(rig);
-    put(fds[1]);
-    loop_rig_await(rig, 2);
+    comes(rig, 2);
     close(old_peer);
-    close_both(fds);
 }
 
-static void peer_sees(struct loop_rig *rig, int fd)
+static void peer_sees(struct loop_rig *rig)
 {
     char byte;
-    ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
+    ssize_t n = recv(rig->stage.fds[1], &byte, 1, MSG_DONTWAIT);
 
     fprintf(rig->trace, "%s ", n == 0 ? "closed" : "open");
+}
+
+static void both_leave(struct loop_rig *rig)
+{
+    leaves(rig, "a");
+    leaves(rig, "b");
 }
 
 /* Nothing that the loop asked for keeps the file open. */
 static void closes_at_once(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
+    int *fds = rig->stage.fds;
 
-    for (int turned = 0; turned < 2; turned++)
-        for (int left = 0; left < 2; left++) {
-            home = (struct home){0};
-            unix_pair(fds);
-            fill(fds[0]);
-            actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-            actor_waits(rig, &b, "b", fds[0], POLLOUT, &home);
-            if (turned)
-                loop_rig_look(rig);
-            if (left) {
-                actor_leaves(rig, &a);
-                actor_leaves(rig, &b);
-            }
-            take_all(fds[1]);
-            loop_forget(rig->loop, fds[0], &home);
-            close(fds[0]);
-            take_all(fds[1]);
-            peer_sees(rig, fds[1]);
-            if (!left) {
-                actor_leaves(rig, &a);
-                actor_leaves(rig, &b);
-            }
-            close(fds[1]);
-        }
+    for (int way = 0; way < 4; way++) {
+        bool turned = way / 2, left = way % 2;
+        stage_close(rig, 0);
+        stage_close(rig, 1);
+        rig->stage.home = (struct home){0};
+        unix_pair(fds);
+        fill(fds[0]);
+        reads(rig, "a");
+        writes(rig, "b");
+        if (turned)
+            loop_rig_look(rig);
+        if (left)
+            both_leave(rig);
+        take_all(fds[1]);
+        loop_forget(rig->loop, fds[0], &rig->stage.home);
+        stage_close(rig, 0);
+        take_all(fds[1]);
+        peer_sees(rig);
+        if (!left)
+            both_leave(rig);
+    }
 }
 
 static void closes_after_writing(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
-    fill(fds[0]);
-    actor_waits(rig, &a, "a", fds[0], POLLOUT, &home);
+    fill(rig->stage.fds[0]);
+    writes(rig, "a");
     loop_rig_look(rig);
-    take_all(fds[1]);
+    take_all(rig->stage.fds[1]);
     loop_rig_await(rig, 1);
-    loop_forget(rig->loop, fds[0], &home);
-    close(fds[0]);
-    peer_sees(rig, fds[1]);
-    close(fds[1]);
+    loop_forget(rig->loop, rig->stage.fds[0], &rig->stage.home);
+    stage_close(rig, 0);
+    peer_sees(rig);
 }
 
 static void closes_untold(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    reads(rig, "a");
     loop_rig_look(rig);
-    actor_leaves(rig, &a);
-    close(fds[0]);
+    leaves(rig, "a");
+    stage_close(rig, 0);
     loop_rig_look(rig);
-    peer_sees(rig, fds[1]);
-    close(fds[1]);
+    peer_sees(rig);
 }
 
 /* ---- many, and several loops --------------------------------------------------------------- */
@@ -381,60 +316,55 @@ static void a_crowd(struct loop_rig *rig)
 static void two_loops(struct loop_rig *rig)
 {
     struct loop_rig second;
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0}, second_home = {0};
-    int fds[2];
 
     assert_true(loop_rig_open(&second, rig->kind));
-    unix_pair(fds);
     for (int i = 0; i < 2; i++) {
-        actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-        actor_waits(&second, &b, "b", fds[0], POLLIN, &second_home);
+        reads(rig, "a");
+        waits(&second, "b", rig->stage.fds[0], POLLIN, &second.stage.home);
         loop_rig_look(&second);
         loop_rig_look(rig);
-        put(fds[1]);
+        put(rig->stage.fds[1]);
         loop_rig_await(&second, 1);
         loop_rig_await(rig, 1);
-        take_all(fds[0]);
+        stage_take(rig);
     }
     fprintf(rig->trace, "| %s", loop_rig_text(&second));
     loop_rig_close(&second);
+}
+
+static _Noreturn void play_in_child(const struct loop_rig *rig)
+{
+    const int *fds = rig->stage.fds;
+    struct loop_rig own;
+
+    if (!loop_rig_open(&own, rig->kind))
+        _exit(1);
+    waits(&own, "b", fds[0], POLLIN, &own.stage.home);
+    loop_rig_look(&own);
+    put(fds[1]);
+    loop_rig_await(&own, 1);
+    take_all(fds[0]);
+    bool good = !strcmp(loop_rig_text(&own), "- b:in ");
+    loop_forget(own.loop, fds[0], &own.stage.home);
+    loop_rig_close(&own);
     close_both(fds);
+    _exit(good ? 0 : 2);
 }
 
 /* A child closes what it has inherited, and has a loop of its own. */
 static void fork_between(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0};
-    int fds[2], status;
+    int status;
 
-    unix_pair(fds);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    reads(rig, "a");
     loop_rig_look(rig);
     pid_t child = fork();
-    if (child == 0) {
-        struct loop_rig own;
-        struct home own_home = {0};
-        if (!loop_rig_open(&own, rig->kind))
-            _exit(1);
-        actor_waits(&own, &b, "b", fds[0], POLLIN, &own_home);
-        loop_rig_look(&own);
-        put(fds[1]);
-        loop_rig_await(&own, 1);
-        take_all(fds[0]);
-        bool good = !strcmp(loop_rig_text(&own), "- b:in ");
-        loop_forget(own.loop, fds[0], &own_home);
-        loop_rig_close(&own);
-        close_both(fds);
-        _exit(good ? 0 : 2);
-    }
+    if (child == 0)
+        play_in_child(rig);
     waitpid(child, &status, 0);
     fprintf(rig->trace, "%d ", status);
     loop_rig_look(rig);
-    put(fds[1]);
-    loop_rig_await(rig, 1);
-    close_both(fds);
+    comes(rig, 1);
 }
 
 /* ---- time ---------------------------------------------------------------------------------- */

@@ -133,26 +133,21 @@ static void *storms(void *arg)
 static void events_in_a_storm(struct loop_rig *rig)
 {
     struct storm storm = {.loop = rig->loop};
-    struct actor a = {.fd = -1};
-    struct home home = {0};
     pthread_t threads[2];
-    int fds[2];
 
-    unix_pair(fds);
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, storms, &storm), 0);
     for (int i = 0; i < 200; i++) {
-        actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-        put(fds[1]);
+        reads(rig, "a");
+        put(rig->stage.fds[1]);
         loop_rig_await_quietly(rig, 1);
-        take_all(fds[0]);
+        stage_take(rig);
     }
     atomic_store(&storm.over, true);
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
     loop_rig_settle(rig);
     loop_rig_sleep(rig);
-    close_both(fds);
 }
 
 /* ---- two loops ----------------------------------------------------------------------------- */

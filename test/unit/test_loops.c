@@ -56,219 +56,152 @@ static void tcp_pair(int fds[2])
 
 static void ready_before(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
-    put(fds[1]);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    put(rig->stage.fds[1]);
+    reads(rig, "a");
     loop_rig_await(rig, 1);
-    close_both(fds);
 }
 
 static void ready_after(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    reads(rig, "a");
     loop_rig_look(rig);
-    put(fds[1]);
-    loop_rig_await(rig, 1);
-    close_both(fds);
+    comes(rig, 1);
 }
 
 /* A look finds what has come, without a wait. */
 static void ready_for_a_look(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
     for (int i = 0; i < 2; i++) {
-        actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+        reads(rig, "a");
         loop_rig_look(rig);
-        put(fds[1]);
+        put(rig->stage.fds[1]);
         loop_rig_look(rig);
-        take_all(fds[0]);
+        stage_take(rig);
     }
-    close_both(fds);
 }
 
 static void writable(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
-    actor_waits(rig, &a, "a", fds[0], POLLOUT, &home);
+    writes(rig, "a");
     loop_rig_await(rig, 1);
-    fill(fds[0]);
-    actor_waits(rig, &a, "a", fds[0], POLLOUT, &home);
+    fill(rig->stage.fds[0]);
+    writes(rig, "a");
     loop_rig_look(rig);
-    take_all(fds[1]);
+    take_all(rig->stage.fds[1]);
     loop_rig_await(rig, 1);
-    close_both(fds);
 }
 
 static void reader_and_writer(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    reads(rig, "a");
     loop_rig_look(rig);
-    actor_waits(rig, &b, "b", fds[0], POLLOUT, &home);
+    writes(rig, "b");
     loop_rig_await(rig, 1);
     loop_rig_look(rig);
-    put(fds[1]);
-    loop_rig_await(rig, 1);
-    close_both(fds);
+    comes(rig, 1);
 }
 
 static void one_for_both(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
+    const int *fds = rig->stage.fds;
 
-    unix_pair(fds);
     fill(fds[0]);
-    actor_waits(rig, &a, "a", fds[0], POLLIN | POLLOUT, &home);
+    waits(rig, "a", fds[0], POLLIN | POLLOUT, &rig->stage.home);
     loop_rig_look(rig);
-    put(fds[1]);
-    loop_rig_await(rig, 1);
-    take_all(fds[0]);
-    actor_waits(rig, &a, "a", fds[0], POLLIN | POLLOUT, &home);
+    comes(rig, 1);
+    stage_take(rig);
+    waits(rig, "a", fds[0], POLLIN | POLLOUT, &rig->stage.home);
     loop_rig_look(rig);
     take_all(fds[1]);
     loop_rig_await(rig, 1);
-    close_both(fds);
 }
 
 /* What came between the last try and the wait is not lost. */
 static void ready_between(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
     for (int i = 0; i < 3; i++) {
-        actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+        reads(rig, "a");
         loop_rig_look(rig);
-        put(fds[1]);
+        comes(rig, 1);
+        stage_take(rig);
+        put(rig->stage.fds[1]);
+        reads(rig, "a");
         loop_rig_await(rig, 1);
-        take_all(fds[0]);
-        put(fds[1]);
-        actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-        loop_rig_await(rig, 1);
-        take_all(fds[0]);
+        stage_take(rig);
     }
-    close_both(fds);
 }
 
 /* Events that nobody waited for and that are over do not end a later wait. */
 static void ready_no_more(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-    put(fds[1]);
-    loop_rig_await(rig, 1);
-    put(fds[1]);
+    reads(rig, "a");
+    comes(rig, 1);
+    put(rig->stage.fds[1]);
     loop_rig_look(rig);
-    take_all(fds[0]);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    stage_take(rig);
+    reads(rig, "a");
     loop_rig_look(rig);
-    put(fds[1]);
-    loop_rig_await(rig, 1);
-    close_both(fds);
+    comes(rig, 1);
 }
 
 /* ---- ends and errors ----------------------------------------------------------------------- */
 
+/* There is nothing to read, and no room to write. */
+static void wait_for_each(struct loop_rig *rig, int fd)
+{
+    fill(fd);
+    waits(rig, "a", fd, POLLIN, &rig->stage.home);
+    waits(rig, "b", fd, POLLOUT, &rig->stage.home);
+}
+
 static void hang_up(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
-    fill(fds[0]);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-    actor_waits(rig, &b, "b", fds[0], POLLOUT, &home);
+    wait_for_each(rig, rig->stage.fds[0]);
     loop_rig_look(rig);
-    close(fds[1]);
+    stage_close(rig, 1);
     loop_rig_await(rig, 2);
     /* It stays so, and each new wait ends. */
-    actor_waits(rig, &a, "a", fds[0], POLLIN, NULL);
+    waits(rig, "a", rig->stage.fds[0], POLLIN, NULL);
     loop_rig_await(rig, 1);
-    close(fds[0]);
 }
 
 /* Nobody waits for what has hung up: the loop can sleep. */
 static void hung_up_alone(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0}, other = {0};
-    int fds[2], others[2];
+    struct home other = {0};
+    int others[2];
 
-    unix_pair(fds);
     unix_pair(others);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-    close(fds[1]);
+    reads(rig, "a");
+    stage_close(rig, 1);
     loop_rig_await(rig, 1);
-    actor_waits(rig, &b, "b", others[0], POLLIN, &other);
+    waits(rig, "b", others[0], POLLIN, &other);
     loop_rig_look(rig);
     loop_rig_sleep(rig);
     put(others[1]);
     loop_rig_await(rig, 1);
-    close(fds[0]);
     close_both(others);
 }
 
 /* The peer sends no more, but takes what is sent. */
 static void half_closed(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
-
-    unix_pair(fds);
-    fill(fds[0]);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-    actor_waits(rig, &b, "b", fds[0], POLLOUT, &home);
+    wait_for_each(rig, rig->stage.fds[0]);
     loop_rig_look(rig);
-    shutdown(fds[1], SHUT_WR);
+    shutdown(rig->stage.fds[1], SHUT_WR);
     loop_rig_await(rig, 1);
     loop_rig_look(rig);
-    take_all(fds[1]);
+    take_all(rig->stage.fds[1]);
     loop_rig_await(rig, 1);
-    close_both(fds);
 }
 
 static void reset(struct loop_rig *rig)
 {
     static const struct linger at_once = {.l_onoff = 1};
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0};
     int fds[2];
 
     tcp_pair(fds);
-    fill(fds[0]);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
-    actor_waits(rig, &b, "b", fds[0], POLLOUT, &home);
+    wait_for_each(rig, fds[0]);
     setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     close(fds[1]);
     loop_rig_await(rig, 2);
@@ -278,13 +211,11 @@ static void reset(struct loop_rig *rig)
 static void error_of_a_datagram(struct loop_rig *rig)
 {
     struct sockaddr_in a;
-    struct actor reader = {.fd = -1};
-    struct home home = {0};
     int closed = listener(&a), fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     close(closed);
     assert_return_code(connect(fd, (struct sockaddr *)&a, sizeof a), errno);
-    actor_waits(rig, &reader, "a", fd, POLLIN, &home);
+    waits(rig, "a", fd, POLLIN, &rig->stage.home);
     put(fd);
     loop_rig_await(rig, 1);
     close(fd);
@@ -293,32 +224,30 @@ static void error_of_a_datagram(struct loop_rig *rig)
 static void connects(struct loop_rig *rig)
 {
     struct sockaddr_in address;
-    struct actor a = {.fd = -1}, b = {.fd = -1};
-    struct home home = {0}, client_home = {0};
+    struct home *home = &rig->stage.home, client_home = {0};
     int listen_fd = listener(&address);
 
-    actor_waits(rig, &a, "a", listen_fd, POLLIN, &home);
+    waits(rig, "a", listen_fd, POLLIN, home);
     loop_rig_look(rig);
     int fd = connect_to(&address);
-    actor_waits(rig, &b, "b", fd, POLLOUT, &client_home);
+    waits(rig, "b", fd, POLLOUT, &client_home);
     loop_rig_await(rig, 2);
     close(fd);
-    loop_forget(rig->loop, listen_fd, &home);
+    loop_forget(rig->loop, listen_fd, home);
     close(listen_fd);
     int refused = connect_to(&address);
-    actor_waits(rig, &b, "b", refused, POLLOUT, &client_home);
+    waits(rig, "b", refused, POLLOUT, &client_home);
     loop_rig_await(rig, 1);
     close(refused);
 }
 
 static void pipes(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
+    struct home *home = &rig->stage.home;
     int fds[2];
 
     assert_return_code(pipe2(fds, O_NONBLOCK | O_CLOEXEC), errno);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    waits(rig, "a", fds[0], POLLIN, home);
     loop_rig_look(rig);
     close(fds[1]);
     loop_rig_await(rig, 1);
@@ -326,8 +255,8 @@ static void pipes(struct loop_rig *rig)
     assert_return_code(pipe2(fds, O_NONBLOCK | O_CLOEXEC), errno);
     while (write(fds[1], "x", 1) > 0)
         continue;
-    home = (struct home){0};
-    actor_waits(rig, &a, "a", fds[1], POLLOUT, &home);
+    *home = (struct home){0};
+    waits(rig, "a", fds[1], POLLOUT, home);
     loop_rig_look(rig);
     close(fds[0]);
     loop_rig_await(rig, 1);
@@ -337,26 +266,22 @@ static void pipes(struct loop_rig *rig)
 /* What cannot be waited for is always ready. */
 static void files(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
     FILE *file = tmpfile();
 
-    actor_waits(rig, &a, "a", fileno(file), POLLIN, &home);
+    waits(rig, "a", fileno(file), POLLIN, &rig->stage.home);
     loop_rig_await(rig, 1);
-    actor_waits(rig, &a, "a", fileno(file), POLLOUT, NULL);
+    waits(rig, "a", fileno(file), POLLOUT, NULL);
     loop_rig_await(rig, 1);
     fclose(file);
 }
 
 static void no_descriptor(struct loop_rig *rig)
 {
-    struct actor a = {.fd = -1};
-    struct home home = {0};
-    int fds[2];
+    int closed = rig->stage.fds[0];
 
-    unix_pair(fds);
-    close_both(fds);
-    actor_waits(rig, &a, "a", fds[0], POLLIN, &home);
+    stage_close(rig, 0);
+    stage_close(rig, 1);
+    waits(rig, "a", closed, POLLIN, &rig->stage.home);
     loop_rig_await(rig, 1);
 }
 
