@@ -43,8 +43,8 @@ static void use_inherited(weir_group *g)
     EXPECT(weir_group_close(g), 0);
 }
 
-/* What the parent's tasks have in memory is lost in the child, and no leak: nothing is to look at it
- * at the end. */
+/* What the parent's tasks have in memory is lost in the child, and no leak: nothing is to look at
+ * it at the end. */
 static void end_child(void)
 {
     execlp("true", "true", (char *)NULL);
