@@ -246,7 +246,7 @@ SCENARIO_FOR(connect_in_the_background_obeys_the_timeout, LISTENER)
     rig_full_listener(rig, &full);
     weir_socket *s = rig_open(rig);
     EXPECT(weir_set_blocking(s, false), 0);
-    EXPECT(weir_set_timeout(s, RIG_MOMENT_MS), 0);
+    EXPECT(weir_set_timeout(s, RIG_WHILE_MS), 0);
     EXPECT(weir_connect_address(s, &full), -EINPROGRESS);
     EXPECT(weir_set_timeout(s, -1), 0); /* for later calls, such as the wait */
     EXPECT(weir_wait(s, WEIR_WRITABLE), WEIR_WRITABLE);

@@ -278,7 +278,7 @@ SCENARIO_FOR(poller_in_a_foreign_loop_drives_a_connect, LISTENER)
     weir_event event;
     rig_full_listener(rig, &full);
     EXPECT(weir_set_blocking(s, false), 0);
-    EXPECT(weir_set_timeout(s, RIG_MOMENT_MS), 0);
+    EXPECT(weir_set_timeout(s, RIG_WHILE_MS), 0);
     EXPECT(weir_poller_open(&p), 0);
     EXPECT(weir_poller_add(p, s, WEIR_WRITABLE, NULL), 0);
     EXPECT(weir_connect_address(s, &full), -EINPROGRESS);

@@ -140,6 +140,9 @@ bool rig_again(struct attempt *a, ssize_t *rc);
 
 /* How long a moment is. */
 #define RIG_MOMENT_MS 20
+
+/* Longer than a call that does not wait takes, on the busiest machine and under Valgrind. */
+#define RIG_WHILE_MS 1000
 /* Longer than anything takes that goes well. */
 #define RIG_LONG_MS 30000
 
