@@ -333,8 +333,10 @@ int wait_turn(weir_socket *s, struct turn *turn, uint64_t deadline_ns)
         rc = sleep_unlocked(s, &nothing, turn, deadline_ns);
         rc = outcome(s, rc, deadline_ns);
     }
+    if (turn->given && rc != WEIR_ECLOSED)
+        rc = 0;
     pthread_mutex_unlock(&s->lock);
-    return turn->given && rc != WEIR_ECLOSED ? 0 : rc;
+    return rc;
 }
 
 /* ---- other things to wait for -------------------------------------------------------------- */
