@@ -63,9 +63,11 @@ def connections(bench):
                   each <= 5 * 1024, bytes=each)
 
 
-def idle_bytes(bench, server, count):
+def idle_bytes(bench, server, count, *holder):
+    """Memory for each of so many connections, held by a program (bench/hold)."""
     before, has = server.user_bytes(), server.descriptors()
-    with subprocess.Popen([bench.program("hold"), server.port, str(count)],
+    program, *words = holder or ("hold",)
+    with subprocess.Popen([bench.program(program), *words, server.port, str(count)],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True) as client:
         if client.stdout.readline().strip() != "held":

@@ -15,11 +15,12 @@ from pathlib import Path
 import figures_calls
 import figures_echo
 import figures_tasks
+import figures_tls
 import measure
 from figure import Bench, Row
 
 FIGURES = {figure.__name__: figure for figure in (*figures_calls.FIGURES, *figures_echo.FIGURES,
-                                                   *figures_tasks.FIGURES)}
+                                                   *figures_tasks.FIGURES, *figures_tls.FIGURES)}
 
 
 def first_line(path):

@@ -29,7 +29,7 @@ __attribute__((format(printf, 2, 3))) int wrong_use(const char *command, const c
 __attribute__((format(printf, 3, 4))) int failed(const weir_socket *s, int rc, const char *format,
                                                  ...);
 
-/* A line on stderr. */
+/* A line on stderr, in one piece. */
 __attribute__((format(printf, 1, 2))) void say(const char *format, ...);
 
 /* ---- options.c ------------------------------------------------------------------------------- */
@@ -49,6 +49,7 @@ bool parse_seconds(const char *text, int64_t *ret_ms);
 /* ---- target.c -------------------------------------------------------------------------------- */
 
 bool target_is_datagram(const char *target);
+bool target_is_tls(const char *target);
 
 /* Where `s` ended up listening, in the form of `target`: with the scheme and the port that was
  * chosen. */
@@ -59,6 +60,39 @@ int target_failed(const char *verb, const char *target, int rc);
 
 /* Removes the file of a Unix socket that this process has bound. */
 void target_unlink(const char *target);
+
+/* ---- tls.c ----------------------------------------------------------------------------------- */
+
+/* What the command line says about TLS; NULL: nothing. */
+struct tls_options {
+    const char *trust; /* --ca, or --client-ca of a server */
+    const char *name, *certificate, *key, *alpn;
+    bool insecure;
+};
+
+/* In the commands' lists of options, clear of letters. */
+enum {
+    TLS_OPTION_TRUST = 256,
+    TLS_OPTION_NAME,
+    TLS_OPTION_CERT,
+    TLS_OPTION_KEY,
+    TLS_OPTION_ALPN,
+    TLS_OPTION_INSECURE,
+};
+
+/* Notes one of them; false if it is another. */
+bool tls_take_option(struct tls_options *t, int option, const char *value);
+
+/* The configuration for `target`; NULL if that needs none. Returns EXIT_SUCCESS, or how the command
+ * ends. */
+int tls_configure(const char *command, const char *target, const struct tls_options *t, bool server,
+                  weir_tls_config **ret);
+
+/* Says what the handshake with `whom` came to: version, cipher, certificate. */
+void tls_say(weir_socket *s, const char *whom);
+
+/* Says why a server has had none; returns EXIT_FAILED. */
+int tls_failed(weir_socket *s, int rc, const char *whom);
 
 /* ---- run.c ----------------------------------------------------------------------------------- */
 
@@ -85,9 +119,14 @@ uint64_t now_ns(void);
 
 /* ---- echo_server.c --------------------------------------------------------------------------- */
 
+struct echo_options {
+    bool datagrams, tls;
+    bool verbose; /* says of each connection with TLS what it came to, or why not */
+};
+
 /* In a task: sends back what comes, to everybody, until SIGINT or SIGTERM. `s` is a listener or a
  * bound datagram socket. Returns 0 then, or why it cannot go on. */
-int echo_until_signal(weir_socket *s, bool datagrams);
+int echo_until_signal(weir_socket *s, struct echo_options *options);
 
 /* ---- relay.c --------------------------------------------------------------------------------- */
 

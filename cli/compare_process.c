@@ -28,7 +28,7 @@ static pid_t fork_child(void)
 
 static int serve(void *listener)
 {
-    return echo_until_signal(listener, false);
+    return echo_until_signal(listener, &(struct echo_options){.datagrams = false});
 }
 
 /* Its loop is the one that the environment chooses for tasks, whatever is measured. */

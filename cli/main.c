@@ -28,9 +28,9 @@ static const char help[] =
     "  weir COMMAND --help     more about one of them\n"
     "  weir --version\n"
     "\n"
-    "An ADDRESS is tcp://HOST:PORT, udp://HOST:PORT, unix:/PATH or unix:@NAME\n"
-    "(abstract); HOST:PORT means TCP, `*` every local address, port 0 a free one to\n"
-    "listen on.\n"
+    "An ADDRESS is tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix:/PATH or\n"
+    "unix:@NAME (abstract); HOST:PORT means TCP, `*` every local address, port 0 a\n"
+    "free one to listen on.\n"
     "\n"
     "Exit status: 0 it worked, 1 it failed (stderr says why), 2 wrong use.\n";
 

@@ -25,6 +25,12 @@ static const struct {
     {WEIR_ENAMESERVER,
      "see /etc/resolv.conf, or ask another name server: WEIR_NAMESERVERS=ADDRESS"},
     {WEIR_EDEADLINE, "allow more with --timeout SECONDS"},
+    {WEIR_ECERT, "if that is as it should be, --ca FILE trusts another authority, --name NAME "
+                 "expects another name"},
+    {WEIR_ETLS, "if it speaks no TLS, use tcp://; if it wants a certificate or a protocol, --cert "
+                "FILE or --alpn LIST"},
+    {WEIR_ETRUNCATED,
+     "the peer ended without saying so: some of what it had to say may be missing"},
 };
 
 static const char *remedy(int rc)
@@ -55,27 +61,27 @@ int failed(const weir_socket *s, int rc, const char *format, ...)
 {
     const char *text = weir_strerror(rc), *todo = remedy(rc);
     char message[MESSAGE_MAX], detail[DETAIL_MAX];
+    bool tells;
     va_list arguments;
 
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    fprintf(stderr, "weir: %s: %s", message, text);
-    if (weir_error_detail(s, detail, sizeof(detail)) > 0 && !is_known(detail, message, text))
-        fprintf(stderr, " (%s)", detail);
-    fprintf(stderr, "%s%s\n", todo ? "; " : "", todo ? todo : "");
+    tells = weir_error_detail(s, detail, sizeof(detail)) > 0 && !is_known(detail, message, text);
+    say("%s: %s%s%s%s%s%s", message, text, tells ? " (" : "", tells ? detail : "", tells ? ")" : "",
+        todo ? "; " : "", todo ? todo : "");
     return EXIT_FAILED;
 }
 
 void say(const char *format, ...)
 {
+    char message[2 * MESSAGE_MAX + DETAIL_MAX];
     va_list arguments;
 
-    fputs("weir: ", stderr);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
+    fprintf(stderr, "weir: %s\n", message); /* at once: others may say something too */
 }
 
 int wrong_use(const char *command, const char *format, ...)

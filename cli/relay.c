@@ -39,10 +39,10 @@ static bool decide(struct relay *r, int status)
     return true;
 }
 
-static int give_up(struct relay *r, int rc, const char *what)
+static int give_up(struct relay *r, const weir_socket *s, int rc, const char *what)
 {
     if (rc != -ECANCELED && decide(r, EXIT_FAILED))
-        failed(NULL, rc, "%s", what);
+        failed(s, rc, "%s", what);
     return rc;
 }
 
@@ -113,12 +113,12 @@ static int send_input(void *relay)
     while ((n = weir_recv(r->input, bytes, r->datagrams ? DATAGRAM_BYTES : FLOW_BYTES)) > 0) {
         rc = write_all(r, r->network, bytes, (size_t)n);
         if (rc < 0)
-            return give_up(r, rc, r->peer);
+            return give_up(r, r->network, rc, r->peer);
     }
     if (n < 0)
-        return give_up(r, (int)n, "read standard input");
+        return give_up(r, r->input, (int)n, "read standard input");
     rc = end_input(r);
-    return rc < 0 ? give_up(r, rc, r->peer) : 0;
+    return rc < 0 ? give_up(r, r->network, rc, r->peer) : 0;
 }
 
 /* ---- the peer to standard output ------------------------------------------------------------- */
@@ -143,10 +143,10 @@ static int receive_output(void *relay)
         if (rc == -EPIPE)
             output_gone(r);
         if (rc < 0)
-            return give_up(r, rc, "write standard output");
+            return give_up(r, r->output, rc, "write standard output");
     }
     if (n < 0)
-        return give_up(r, (int)n, r->peer);
+        return give_up(r, r->network, (int)n, r->peer);
     atomic_store(&r->peer_ended, true);
     /* A person at a terminal wants to see that the peer has ended. Otherwise the peer may have
      * ended its side only, and is owed the rest of our input. */
@@ -187,7 +187,7 @@ int relay(weir_socket *s, const struct relay_options *options)
     int rc = start(&r);
 
     if (rc < 0)
-        give_up(&r, rc, "standard input and output");
+        give_up(&r, NULL, rc, "standard input and output");
     weir_group_wait(r.tasks, NULL);
     weir_group_close(r.tasks);
     weir_close(r.output);

@@ -7,7 +7,7 @@
 
 static bool starts_with(const char *text, const char *start)
 {
-    return strncmp(text, start, strlen(start)) == 0;
+    return strncasecmp(text, start, strlen(start)) == 0;
 }
 
 bool target_is_datagram(const char *target)
@@ -15,10 +15,17 @@ bool target_is_datagram(const char *target)
     return starts_with(target, "udp://");
 }
 
+bool target_is_tls(const char *target)
+{
+    return starts_with(target, "tls://");
+}
+
 int target_of_listener(weir_socket *s, const char *target, char *buf, size_t size)
 {
     char text[WEIR_ADDRESS_TEXT_MAX];
-    const char *scheme = target_is_datagram(target) ? "udp://" : "tcp://";
+    const char *scheme = target_is_datagram(target) ? "udp://"
+                         : target_is_tls(target)    ? "tls://"
+                                                    : "tcp://";
     weir_address address;
     int rc = weir_local_address(s, &address);
 
@@ -36,7 +43,8 @@ int target_failed(const char *verb, const char *target, int rc)
     int status = failed(NULL, rc, "%s %s", verb, target);
 
     if (rc == -EINVAL || rc == -EPROTONOSUPPORT)
-        say("addresses look like tcp://HOST:PORT, udp://HOST:PORT, unix:/PATH, unix:@NAME");
+        say("addresses look like tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix:/PATH, "
+            "unix:@NAME");
     return status;
 }
 

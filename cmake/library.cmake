@@ -1,6 +1,7 @@
 # libweir.so and libweir.a from one compilation, and for the tests once more with assertions and
 # with the faults that src/sys.h can inject.
-weir_sources(sources src/*.c src/layer/*.c src/loop/*.c src/task/*.c src/task/*.S src/resolve/*.c)
+weir_sources(sources src/*.c src/layer/*.c src/loop/*.c src/task/*.c src/task/*.S src/resolve/*.c
+  src/tls/*.c)
 if(NOT sources)
   message(FATAL_ERROR "src/ has no sources")
 endif()
@@ -13,6 +14,16 @@ if(WEIR_IO_URING AND TARGET PkgConfig::LIBURING)
 else()
   message(STATUS "The io_uring loop is left out")
   list(FILTER sources EXCLUDE REGEX "/src/loop/io_uring[^/]*\\.c$")
+endif()
+
+set(weir_have_tls OFF)
+if(WEIR_TLS AND TARGET PkgConfig::OPENSSL)
+  set(weir_have_tls ON)
+  list(APPEND weir_dependencies PkgConfig::OPENSSL)
+  list(FILTER sources EXCLUDE REGEX "/src/tls/without\\.c$")
+else()
+  message(STATUS "TLS is left out")
+  list(FILTER sources EXCLUDE REGEX "/src/tls/[^w][^/]*\\.c$")
 endif()
 
 function(weir_library name type)

@@ -53,12 +53,17 @@ if(WEIR_BENCH AND files)
   weir_bench_library(libev LIBEV ${LIBEV})
   weir_bench_library(boost BOOST_CONTEXT ${BOOST_CONTEXT})
 
+  if(NOT weir_have_tls)
+    list(FILTER files EXCLUDE REGEX "/bench/tls_[^/]*$")
+    list(FILTER support EXCLUDE REGEX "/bench/support/tls\\.c$")
+  endif()
   add_library(bench_support STATIC ${support})
   weir_target(bench_support)
   target_compile_definitions(bench_support PUBLIC _GNU_SOURCE)
   target_include_directories(bench_support PUBLIC ${PROJECT_SOURCE_DIR}/bench)
   target_link_options(bench_support PUBLIC -Wl,--as-needed)
-  target_link_libraries(bench_support PUBLIC weir_static PkgConfig::CARES Threads::Threads)
+  target_link_libraries(bench_support PUBLIC weir_static PkgConfig::CARES Threads::Threads
+    $<TARGET_NAME_IF_EXISTS:PkgConfig::OPENSSL>)
   set_target_properties(bench_support PROPERTIES
     ARCHIVE_OUTPUT_DIRECTORY ${weir_internal_dir})
 

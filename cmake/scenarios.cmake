@@ -5,12 +5,17 @@ set(models threads tasks-epoll tasks-io_uring tasks-poll)
 set(models_with_limits threads tasks-epoll tasks-io_uring)
 set(transports tcp4 tcp6 unix abstract seqpacket pair udp4 udp6 unixdgram)
 
+if(weir_have_tls)
+  list(APPEND transports tls12 tls13)
+  target_compile_definitions(test_support PRIVATE HAVE_TLS=1)
+endif()
+
 # Valgrind takes a minute for a row, and lets no system call through while signals keep coming in.
 if(WEIR_MEMCHECK)
   set(modes blocking nonblocking)
   set(models threads tasks-epoll tasks-io_uring)
   set(models_with_limits)
-  set(transports tcp4 unix unixdgram)
+  list(REMOVE_ITEM transports tcp6 abstract seqpacket pair udp4 udp6 tls12)
 endif()
 
 # Sanitizers see in the plain rows what there is to see; signals and the rest are for the release.
@@ -20,6 +25,14 @@ if(WEIR_SANITIZE OR WEIR_MEMCHECK)
 endif()
 if(WEIR_SANITIZE)
   set(models_with_limits tasks-io_uring)
+endif()
+
+# Twins of other transports, which differ in their addresses only: two rows are enough for tools.
+set(models_of_twins tasks-epoll)
+set(modes_of_twins blocking)
+set(twins)
+if(WEIR_SANITIZE)
+  set(twins tcp6 udp6 abstract)
 endif()
 
 # Each scenario has a watchdog of its own, which tells more than a row that was cut off.
@@ -32,18 +45,22 @@ function(weir_add_row name)
 endfunction()
 
 foreach(transport IN LISTS transports)
-  foreach(mode IN LISTS modes)
+  set(of)
+  if(transport IN_LIST twins)
+    set(of _of_twins)
+  endif()
+  foreach(mode IN LISTS modes${of})
     set(row --mode ${mode} --transport ${transport})
     weir_add_row(${mode}/${transport} ${row})
     if(all_rows)
       weir_add_row(eintr/${mode}/${transport} ${row} --eintr --seed 2)
     endif()
   endforeach()
-  foreach(model IN LISTS models)
+  foreach(model IN LISTS models${of})
     weir_add_row(${model}/blocking/${transport}
       --model ${model} --mode blocking --transport ${transport} --seed 3)
   endforeach()
-  foreach(model IN LISTS models_with_limits)
+  foreach(model IN LISTS models_with_limits${of})
     weir_add_row(${model}/deadline/${transport}
       --model ${model} --mode deadline --transport ${transport} --seed 3)
   endforeach()

@@ -14,6 +14,7 @@
 #include <weir/poller.h>
 #include <weir/socket.h>
 #include <weir/task.h>
+#include <weir/tls.h>
 #include <weir/unix.h>
 
 #endif

@@ -55,7 +55,7 @@ if ! apt install -y --no-install-recommends $missing; then
     exit 1
 fi
 
-for daemon in redis-server nginx; do
+for daemon in redis-server nginx stunnel4; do
     case " $missing " in *" $daemon "*) ;; *) continue ;; esac
     $as_root service "$daemon" stop >/dev/null 2>&1 || true
     $as_root update-rc.d "$daemon" disable >/dev/null 2>&1 || true

@@ -1,5 +1,6 @@
 #include "socket.h"
 #include "sys.h"
+#include "tls/tls.h"
 
 /* How long a listener is left alone when there was no descriptor for the next connection. */
 #define EXHAUSTED_NS (50 * NS_PER_MS)
@@ -24,6 +25,8 @@ int weir_listen(weir_socket *s, int backlog)
         rc = -EDESTADDRREQ;
     else if (fd < 0)
         rc = fd = socket_descriptor(s, family, true);
+    if (rc >= 0 && s->tls)
+        rc = tls_listen(s);
     if (rc >= 0 && s->fd >= 0)
         rc = socket_make_nonblocking(s);
     if (rc >= 0)
@@ -89,6 +92,8 @@ static int accept_one(weir_socket *s, weir_socket **ret)
     weir_socket *accepted;
     int rc = socket_new(&accepted, s->family, s->type, s->protocol);
 
+    if (rc == 0 && s->tls && (rc = tls_accepted(accepted, s)) < 0)
+        socket_unref(accepted);
     if (rc < 0)
         return rc;
     int fd = sys_accept(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -9,6 +9,7 @@
 #include "story.h"
 #include "sys.h"
 #include "target.h"
+#include "tls/tls.h"
 
 #include <assert.h>
 #include <string.h>
@@ -19,12 +20,16 @@
 
 struct connect {
     enum phase before;      /* the phase to go back to on failure */
+    sa_family_t family;     /* the same for the family */
     uint64_t deadline_ns;   /* the time-out of the socket when it began */
     uint64_t wake_at_ns;    /* when the race wants to go on */
     uint64_t shown_wake_ns; /* what waiters were last told to look again at */
     bool notified;          /* an answer may be there that no drive has seen */
     bool changed;           /* the descriptors are others than waiters were last told of */
-    const void *owner; /* the call that waits for it and ends it when out of time; NULL: nobody */
+    bool shaking;           /* connected but for the handshake: only `won` is left */
+    struct attempt won;
+    short shown_events; /* what waiters were last told that the handshake waits for */
+    const void *owner;  /* the call that waits for it and ends it when out of time; NULL: nobody */
     struct race race;
     struct attempt attempts[RACE_LIVE_MAX];
     unsigned attempt_count;
@@ -98,13 +103,10 @@ static void tell_unfinished(struct connect *c)
                      families[missing[1]].name);
 }
 
-/* Makes what a call without a socket told of its failure the story of the socket. */
+/* What a call without a socket has told of its failure is the socket's story. */
 static int tell_of_text(weir_socket *s, int rc)
 {
-    struct context *context = context_current();
-
-    story_give(s, context->story);
-    context->story = NULL;
+    story_move(s);
     return rc;
 }
 
@@ -229,18 +231,6 @@ static void finish(weir_socket *s, struct connect *c, int rc)
     socket_wake(s, WAKE_CHANGED);
 }
 
-static void succeed(weir_socket *s, struct connect *c, unsigned index)
-{
-    struct attempt won = attempt_remove(c, index);
-    int family = address_of(c, index).family;
-
-    assert(c->attempt_count == 0);
-    socket_attach(s, won.fd, family, PHASE_CONNECTED);
-    if (won.broken)
-        socket_break(s, won.broken);
-    finish(s, c, 0);
-}
-
 static void fail(weir_socket *s, struct connect *c, int rc)
 {
     bool kept = atomic_load_explicit(&s->fd, memory_order_relaxed) >= 0;
@@ -250,6 +240,62 @@ static void fail(weir_socket *s, struct connect *c, int rc)
     story_give(s, c->story);
     c->story = NULL;
     finish(s, c, rc);
+}
+
+/* The connection that has no handshake is none. */
+static void fail_to_shake(weir_socket *s, struct connect *c, int rc)
+{
+    atomic_store_explicit(&s->fd, -1, memory_order_relaxed);
+    atomic_store_explicit(&s->family, c->family, memory_order_relaxed);
+    c->shaking = false;
+    socket_wake(s, WAKE_CHANGED);
+    tls_reset(s->tls);
+    attempt_close(&c->won, s);
+    fail(s, c, rc);
+}
+
+/* The connection is the socket's own from now on; with TLS nobody else may use it yet. False if `c`
+ * is gone. */
+static bool succeed(weir_socket *s, struct connect *c, unsigned index)
+{
+    weir_address to = address_of(c, index);
+
+    c->won = attempt_remove(c, index);
+    c->shaking = s->tls != NULL;
+    if (c->shaking)
+        s->layer = &layer_tls;
+    assert(c->attempt_count == 0);
+    socket_attach(s, c->won.fd, to.family, c->shaking ? PHASE_CONNECTING : PHASE_CONNECTED);
+    if (c->shaking && c->won.broken) {
+        tell_address(c, index, weir_strerror(c->won.broken));
+        fail_to_shake(s, c, c->won.broken);
+        return false;
+    }
+    if (c->won.broken)
+        socket_break(s, c->won.broken);
+    if (c->shaking)
+        return true;
+    finish(s, c, 0);
+    return false;
+}
+
+/* False if `c` is gone. */
+static bool shake(weir_socket *s, struct connect *c)
+{
+    int rc = tls_handshake(s);
+
+    if (rc == -EAGAIN)
+        return true;
+    if (rc == 0) {
+        socket_attach(s, s->fd, s->family, PHASE_CONNECTED);
+        finish(s, c, 0);
+        return false;
+    }
+    char *story = tls_take_story(s->tls);
+    tell_address(c, c->won.index, story ? story : weir_strerror(rc));
+    free(story);
+    fail_to_shake(s, c, rc);
+    return false;
 }
 
 /* ---- driving ------------------------------------------------------------------------------- */
@@ -273,7 +319,8 @@ static void take_answers(struct connect *c, uint64_t now_ns)
         tell_lookup(c);
 }
 
-/* Does what the race says, until there is nothing to do right now or it is over: false. */
+/* Does what the race says, until there is nothing to do right now or it is over. False if `c` is
+ * gone. */
 static bool race_on(weir_socket *s, struct connect *c, uint64_t now_ns)
 {
     for (unsigned starts = 0; starts < STARTS_PER_DRIVE || c->race.won;) {
@@ -290,8 +337,7 @@ static bool race_on(weir_socket *s, struct connect *c, uint64_t now_ns)
             attempt_end(s, c, step.index);
             break;
         case RACE_WON:
-            succeed(s, c, step.index);
-            return false;
+            return succeed(s, c, step.index);
         case RACE_FAILED:
             fail(s, c, step.rc);
             return false;
@@ -301,6 +347,30 @@ static bool race_on(weir_socket *s, struct connect *c, uint64_t now_ns)
     return true;
 }
 
+/* Looks for a connection. Afterwards there is none yet, or the handshake is next, or it is all over
+ * and `c` is gone: false. */
+static bool seek(weir_socket *s, struct connect *c, uint64_t now_ns)
+{
+    take_answers(c, now_ns);
+    poll_attempts(s, c);
+    retry_attempts(s, c, now_ns);
+    return race_on(s, c, now_ns);
+}
+
+/* Tells those who wait, if they have to wait for something else now. */
+static void show(weir_socket *s, struct connect *c)
+{
+    struct interest in;
+
+    connect_interest(s, &in);
+    short events = c->shaking ? in.fds[0].events : 0;
+    if (c->changed || in.wake_at_ns != c->shown_wake_ns || events != c->shown_events)
+        socket_wake(s, WAKE_CHANGED);
+    c->changed = false;
+    c->shown_wake_ns = in.wake_at_ns;
+    c->shown_events = events;
+}
+
 void connect_drive(weir_socket *s)
 {
     struct connect *c = s->connect;
@@ -308,27 +378,26 @@ void connect_drive(weir_socket *s)
     if (!c)
         return;
     uint64_t now_ns = sys_now();
-    take_answers(c, now_ns);
-    poll_attempts(s, c);
-    retry_attempts(s, c, now_ns);
-    if (!race_on(s, c, now_ns))
+    bool goes_on = c->shaking || seek(s, c, now_ns);
+    if (goes_on && c->shaking)
+        goes_on = shake(s, c);
+    if (!goes_on)
         return;
-    if (now_ns >= c->deadline_ns) {
+    if (now_ns >= c->deadline_ns)
         connect_abandon(s, WEIR_EDEADLINE);
-        return;
-    }
-    struct interest in;
-    connect_interest(s, &in);
-    if (c->changed || in.wake_at_ns != c->shown_wake_ns)
-        socket_wake(s, WAKE_CHANGED);
-    c->changed = false;
-    c->shown_wake_ns = in.wake_at_ns;
+    else
+        show(s, c);
 }
 
 void connect_interest(weir_socket *s, struct interest *ret)
 {
     const struct connect *c = s->connect;
 
+    if (c->shaking) {
+        *ret = (struct interest){.wake_at_ns = c->deadline_ns};
+        s->layer->interest(s, 0, ret);
+        return;
+    }
     *ret = (struct interest){.wake_at_ns = earlier(c->wake_at_ns, c->deadline_ns)};
     for (unsigned i = 0; i < c->attempt_count; i++) {
         const struct attempt *a = &c->attempts[i];
@@ -347,6 +416,11 @@ void connect_abandon(weir_socket *s, int rc)
 
     if (!c)
         return;
+    if (c->shaking) {
+        tell_address(c, c->won.index, "the handshake has not ended");
+        fail_to_shake(s, c, rc);
+        return;
+    }
     if (rc != WEIR_ECLOSED)
         tell_unfinished(c);
     race_abandon(&c->race, rc);
@@ -414,6 +488,7 @@ static int connect_new(struct connect **ret, weir_socket *s, int family, const c
     if (!c)
         return rc < 0 ? rc : -ENOMEM;
     c->before = socket_phase(s);
+    c->family = s->family;
     c->deadline_ns = clock_deadline(atomic_load_explicit(&s->timeout_ms, memory_order_relaxed));
     c->wake_at_ns = NEVER;
     c->port = port;
@@ -500,12 +575,16 @@ int connect_begin(weir_socket *s, const char *host, uint16_t port, const weir_ad
 {
     weir_address numeric;
 
-    if (!host)
-        return begin_at(s, to);
-    int rc = aim(s, host, port, &numeric);
+    int rc = host ? aim(s, host, port, &numeric) : 0;
+    bool named = rc > 0;
+
+    if (host)
+        to = &numeric;
+    if (rc >= 0 && s->tls && (rc = tls_aim(s, named ? host : NULL, to)) < 0)
+        (void)tell_of_text(s, rc);
     if (rc < 0)
         return rc;
-    return rc > 0 ? begin_by_name(s, host, port) : begin_at(s, &numeric);
+    return named ? begin_by_name(s, host, port) : begin_at(s, to);
 }
 
 void connect_set_option(weir_socket *s, const struct setting *o)

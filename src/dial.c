@@ -3,6 +3,7 @@
 #include "story.h"
 #include "sys.h"
 #include "target.h"
+#include "tls/tls.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -45,15 +46,6 @@ static int preset(weir_socket *s, int level, int name, int value)
     return 0;
 }
 
-static int parse(const char *text, struct target *ret)
-{
-    int rc = target_parse(text, ret);
-
-    if (rc == 0 && ret->scheme == SCHEME_TLS)
-        return story_tell(-EPROTONOSUPPORT, "tls:// needs a build with TLS");
-    return rc;
-}
-
 /* A fresh socket for the target, of `family` where that is up to the caller. */
 static int open_for(weir_socket **ret, const struct target *t, int family)
 {
@@ -63,7 +55,7 @@ static int open_for(weir_socket **ret, const struct target *t, int family)
 
     if (rc < 0)
         return rc;
-    if (t->scheme == SCHEME_TCP || t->scheme == SCHEME_NONE)
+    if (t->scheme != SCHEME_UNIX && t->scheme != SCHEME_UDP)
         rc = preset(s, IPPROTO_TCP, TCP_NODELAY, 1);
     if (rc < 0)
         weir_close(s);
@@ -106,13 +98,15 @@ int weir_dial(weir_socket **ret, const char *target, const weir_dial_options *op
         return -EINVAL;
     int rc = copy_options(&o, sizeof o, options);
     if (rc == 0)
-        rc = parse(target, &t);
+        rc = target_parse(target, &t);
     if (rc == 0 && t.any)
         rc = story_tell(-EINVAL, "there is no host to connect to");
     if (rc == 0)
         rc = open_for(&s, &t, AF_UNSPEC);
     if (rc != 0)
         return rc;
+    if (t.scheme == SCHEME_TLS && (rc = weir_set_tls(s, o.tls, o.tls_name)) < 0)
+        return give_up(s, rc, target);
     (void)weir_set_blocking(s, !o.nonblocking);
     (void)weir_set_timeout(s, o.timeout_ms > 0 ? o.timeout_ms : -1);
     if (o.local && (rc = bind_to_text(s, o.local)) < 0)
@@ -152,6 +146,8 @@ static int listen_at(weir_socket **ret, const struct target *t, const weir_addre
     if (rc < 0)
         return rc;
     rc = prepare(s, t, a, o->reuse_port);
+    if (rc == 0 && t->scheme == SCHEME_TLS)
+        rc = weir_set_tls(s, o->tls, NULL);
     if (rc == 0)
         rc = weir_bind_address(s, a);
     if (rc == 0 && s->type == SOCK_STREAM)
@@ -215,7 +211,9 @@ int weir_listen_on(weir_socket **ret, const char *target, const weir_listen_opti
         return -EINVAL;
     int rc = copy_options(&o, sizeof o, options);
     if (rc == 0)
-        rc = parse(target, &t);
+        rc = target_parse(target, &t);
+    if (rc == 0 && t.scheme == SCHEME_TLS)
+        rc = tls_check_server(o.tls);
     if (rc != 0)
         return rc;
     int count = candidates(&t, list);

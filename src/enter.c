@@ -137,6 +137,8 @@ void socket_drive(weir_socket *s)
 {
     if (s->connect)
         connect_drive(s);
+    else if (s->layer->drive && socket_phase(s) == PHASE_CONNECTED)
+        (void)s->layer->drive(s);
     if (s->accept_after_ns && sys_now() >= s->accept_after_ns)
         s->accept_after_ns = 0;
 }
@@ -149,15 +151,8 @@ static bool is_idle(const weir_socket *s)
     return phase == PHASE_NEW || (phase == PHASE_BOUND && s->receiving);
 }
 
-static short poll_events(unsigned events)
-{
-    return (short)((events & WEIR_READABLE ? POLLIN : 0) | (events & WEIR_WRITABLE ? POLLOUT : 0));
-}
-
 void socket_interest(weir_socket *s, unsigned events, struct interest *ret)
 {
-    int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
-
     *ret = (struct interest){.wake_at_ns = NEVER};
     if (socket_closed(s)) {
         ret->ready = events;
@@ -170,9 +165,7 @@ void socket_interest(weir_socket *s, unsigned events, struct interest *ret)
     } else if (s->accept_after_ns && sys_now() < s->accept_after_ns) {
         ret->wake_at_ns = s->accept_after_ns;
     } else {
-        ret->ready = s->layer->pending(s) & events;
-        ret->fds[0] = (struct pollfd){.fd = fd, .events = poll_events(events)};
-        ret->count = events != 0;
+        s->layer->interest(s, events, ret);
     }
 }
 
@@ -197,6 +190,8 @@ static int ready_now(weir_socket *s, unsigned events)
     if (rc <= 0)
         return rc == -EINTR ? 0 : rc;
     short got = in.fds[0].revents;
+    if (got & in.drives)
+        return 0;
     if (got & (POLLERR | POLLHUP | POLLNVAL))
         return (int)events;
     return (got & POLLIN ? WEIR_READABLE : 0) | (got & POLLOUT ? WEIR_WRITABLE : 0);

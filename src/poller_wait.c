@@ -45,6 +45,14 @@ static void look_first(struct watch *w)
 }
 
 /* (lock) */
+static int take_event(struct watch *w, uint32_t said, weir_event *event)
+{
+    if (said & (uint32_t)w->drives)
+        look_first(w);
+    return report(w, said & ~(uint32_t)w->drives, event);
+}
+
+/* (lock) */
 static void timer_fired(struct weir_poller *p)
 {
     struct timer *first;
@@ -115,8 +123,8 @@ static int gather(struct weir_poller *p, int count, weir_event *events, int max)
     for (int i = 0; i < count; i++) {
         enum source *source = p->harvest[i].data.ptr;
         if (*source == SOURCE_SOCKET)
-            filled += report(CONTAINER(source, struct watch, socket_source), p->harvest[i].events,
-                             &events[filled]);
+            filled += take_event(CONTAINER(source, struct watch, socket_source),
+                                 p->harvest[i].events, &events[filled]);
         else if (*source == SOURCE_ATTEMPT)
             look_first(CONTAINER(source, struct watch, attempt_source));
         else if (*source == SOURCE_TIMER)

@@ -142,6 +142,7 @@ int watch_sync(struct watch *w)
     bool at_once = in.wake_at_ns == 0;
     pthread_mutex_lock(&p->lock);
     int rc = put_fds(w, &in, w->socket->connect != NULL);
+    w->drives = in.drives;
     w->ready = in.ready & w->events;
     if ((rc < 0 && !fails_for_now(rc)) || wants_fd(&in, w->always_fd))
         w->ready = w->events;

@@ -48,9 +48,10 @@ struct watch {
     bool dead;                  /* removed (both) */
     bool looking;               /* the waiting thread drives the socket right now (socket's lock) */
     bool connecting;            /* what is registered are attempts (both) */
-    bool orphaned;              /* an entry could not be taken out of the epoll set (lock) */
-    int always_fd;              /* the descriptor that epoll refuses: always ready; -1 (both) */
-    unsigned count;             /* of `fds`, in the epoll set right now (both) */
+    short drives;   /* events of the socket's descriptor after which it is driven (both) */
+    bool orphaned;  /* an entry could not be taken out of the epoll set (lock) */
+    int always_fd;  /* the descriptor that epoll refuses: always ready; -1 (both) */
+    unsigned count; /* of `fds`, in the epoll set right now (both) */
     struct {
         int fd;
         uint32_t events;

@@ -4,6 +4,7 @@
 #include "context.h"
 #include "resolve/resolve.h"
 #include "sys.h"
+#include "tls/tls.h"
 
 #include <netinet/in.h>
 #include <string.h>
@@ -49,7 +50,7 @@ void socket_connected(weir_socket *s, int fd)
     s->tcp = is_tcp(s, s->family);
     atomic_init(&s->fd, fd);
     atomic_init(&s->phase, PHASE_CONNECTED);
-    atomic_init(&s->state, STATE_OWNER | STATE_REFERENCE);
+    atomic_init(&s->state, STATE_OWNER | STATE_REFERENCE | (s->tls ? STATE_UNREADY : 0));
 }
 
 void socket_attach(weir_socket *s, int fd, int family, enum phase phase)
@@ -58,7 +59,7 @@ void socket_attach(weir_socket *s, int fd, int family, enum phase phase)
     atomic_store_explicit(&s->fd, fd, memory_order_relaxed);
     atomic_store_explicit(&s->phase, (uint8_t)phase, memory_order_release);
     s->tcp = is_tcp(s, family);
-    if (phase == PHASE_CONNECTED)
+    if (phase == PHASE_CONNECTED && !s->tls)
         atomic_fetch_and_explicit(&s->state, ~STATE_UNREADY, memory_order_release);
 }
 
@@ -93,6 +94,9 @@ static void socket_destroy(weir_socket *s)
         socket_wake(s, WAKE_GONE);
         pthread_mutex_unlock(&s->lock);
     }
+    if (s->tls)
+        tls_goodbye(s);
+    tls_free(s->tls);
     int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
     /* A forked child may keep the file open, and what is registered for it. */
     if (loop_here && fd >= 0 && context_has_forked())
@@ -152,8 +156,8 @@ static void wake_task(struct task *t)
         task_wake(t);
 }
 
-/* Ends the use of the socket by whoever still has it. */
-static void shut_down(weir_socket *s, enum wake_reason why)
+/* Ends the use of the socket by whoever still has it. With TLS a close says goodbye. */
+static void shut_down(weir_socket *s, enum wake_reason why, bool closes)
 {
     uint64_t old = atomic_fetch_or(&s->state, STATE_CLOSED);
 
@@ -164,6 +168,10 @@ static void shut_down(weir_socket *s, enum wake_reason why)
     socket_wake(s, why);
     wake_task(atomic_load(&s->receiver));
     wake_task(atomic_load(&s->sender));
+    if (s->tls && closes)
+        tls_goodbye(s);
+    if (s->tls)
+        tls_release(s->tls);
     if (!(old & STATE_CLOSED))
         release_descriptor(s);
     pthread_mutex_unlock(&s->lock);
@@ -172,7 +180,7 @@ static void shut_down(weir_socket *s, enum wake_reason why)
 int weir_abort(weir_socket *s)
 {
     if (s)
-        shut_down(s, WAKE_CLOSED);
+        shut_down(s, WAKE_CLOSED, false);
     return 0;
 }
 
@@ -188,13 +196,15 @@ int weir_close(weir_socket *s)
         return 0;
     }
     uint64_t old = atomic_fetch_sub_explicit(&s->state, STATE_OWNER, memory_order_acq_rel);
-    shut_down(s, old / STATE_OWNER == 1 ? WAKE_GONE : WAKE_CLOSED);
+    shut_down(s, old / STATE_OWNER == 1 ? WAKE_GONE : WAKE_CLOSED, true);
     socket_unref(s);
     return 0;
 }
 
 int weir_drop(weir_socket *s)
 {
+    if (s && s->tls)
+        tls_silence(s->tls);
     return weir_close(s);
 }
 

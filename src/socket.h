@@ -49,6 +49,7 @@ struct setting {
 
 struct connect;
 struct resolve_request;
+struct tls;
 
 struct weir_socket {
     /* What a receive or send of a connected stream touches comes first. */
@@ -83,6 +84,7 @@ struct weir_socket {
     struct waiter *waiters;         /* (lock) */
     struct turn *turns;             /* senders that wait for their turn, in order (lock) */
     struct connect *connect;        /* (lock) */
+    struct tls *tls;                /* or that of what a listener accepts; set once (lock) */
     struct resolve_request *lookup; /* of a bind by name (lock) */
     struct setting *settings;       /* (lock) */
     weir_address *local;            /* of weir_bind, for later attempts; NULL if none (lock) */
@@ -230,7 +232,7 @@ void socket_wake(weir_socket *s, enum wake_reason why);
 void waiter_link(weir_socket *s, struct waiter *w);
 void waiter_unlink(struct waiter *w);
 
-/* Carries background work on as far as it goes without waiting: a connect. (lock) */
+/* Carries background work on as far as it goes without waiting: a connect, a handshake. (lock) */
 void socket_drive(weir_socket *s);
 
 /* What a waiter for `events` has to watch right now. `count` 0, `ready` 0 and NEVER is "nothing as
@@ -241,7 +243,7 @@ void socket_interest(weir_socket *s, unsigned events, struct interest *ret);
 
 /* One attempt to move bytes, and what it needs; the arguments of the call are in it. */
 struct transfer {
-    ssize_t (*try)(weir_socket *s, struct transfer *t, unsigned *want);
+    ssize_t (*try)(weir_socket *s, struct transfer *t);
     union {
         void *in;
         const void *out;
@@ -268,7 +270,7 @@ void socket_break(weir_socket *s, int error);
 /* The program has fetched SO_ERROR itself, which takes it away from the stream. */
 void socket_note_error(weir_socket *s, const void *value, socklen_t length);
 
-ssize_t transfer_recvmsg(weir_socket *s, struct transfer *t, unsigned *want);
-ssize_t transfer_sendmsg(weir_socket *s, struct transfer *t, unsigned *want);
+ssize_t transfer_recvmsg(weir_socket *s, struct transfer *t);
+ssize_t transfer_sendmsg(weir_socket *s, struct transfer *t);
 
 #endif

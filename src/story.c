@@ -119,3 +119,12 @@ void story_give(weir_socket *s, char *story)
     free(*place);
     *place = story;
 }
+
+void story_move(weir_socket *s)
+{
+    struct context *c = context_current();
+    char *story = c->story;
+
+    c->story = NULL;
+    story_give(s, story);
+}

@@ -20,6 +20,10 @@ void story_write(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * first, to be freed. */
 void story_append(char **story, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* What the calling context was told last becomes the story of the socket. The socket's lock is
+ * held. */
+void story_move(weir_socket *s);
+
 /* Foreign text as a story may show it: printable ASCII as it is, other bytes as \xHH, cut with "…"
  * when it is long. It lives in `*q`, and is returned. */
 struct story_quote {

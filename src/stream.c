@@ -1,6 +1,7 @@
 /* Moving bytes: each operation is "try; if it would block, wait; try again". */
 #include "socket.h"
 #include "sys.h"
+#include "tls/tls.h"
 
 #include <string.h>
 
@@ -17,6 +18,9 @@ static bool breaks_stream(ssize_t rc)
     case -ENETUNREACH:
     case -EHOSTDOWN:
     case -EHOSTUNREACH:
+    case WEIR_ETLS:
+    case WEIR_ECERT:
+    case WEIR_ETRUNCATED:
         return true;
     default:
         return false;
@@ -54,7 +58,7 @@ static __attribute__((noinline)) ssize_t failure(weir_socket *s, ssize_t n)
         return WEIR_ECLOSED;
     if (stream_error(s))
         return stream_error(s);
-    if (s->receiving && breaks_stream(n))
+    if (s->receiving && breaks_stream(n) && socket_phase(s) == PHASE_CONNECTED)
         socket_break(s, (int)n);
     return n;
 }
@@ -79,9 +83,15 @@ static inline int usable(weir_socket *s, bool unconnected, uint64_t deadline_ns)
 /* So many tries in one call that found nothing, though poll(2) said so, are chance. */
 #define VAIN_TRIES 8
 
+/* With a layer between, what has come may be a part of something that is of no use yet. */
+static bool waits_in_vain(const weir_socket *s, unsigned vain)
+{
+    return vain > VAIN_TRIES && !s->layer->drive;
+}
+
 /* Goes on after a try that gave `n`: waits and tries again as long as that is "would block". */
 static ssize_t persist(weir_socket *s, struct transfer *t, ssize_t n, unsigned direction,
-                       unsigned want, uint64_t deadline_ns)
+                       uint64_t deadline_ns)
 {
     uint64_t retry_ns = NEVER;
     unsigned vain = 0;
@@ -92,16 +102,15 @@ static ssize_t persist(weir_socket *s, struct transfer *t, ssize_t n, unsigned d
          * that. */
         if (n == -EAGAIN && vain++ > 0 && wait_expired(deadline_ns))
             return WEIR_EDEADLINE;
-        if ((t->to_address && s->family == AF_UNIX) || vain > VAIN_TRIES) {
+        if ((t->to_address && s->family == AF_UNIX) || waits_in_vain(s, vain)) {
             retry_ns =
                 retry_ns == NEVER ? FULL_PEER_FIRST_NS : earlier(2 * retry_ns, FULL_PEER_LAST_NS);
-            want = 0;
+            direction = 0;
         }
-        int rc = n == -EINTR ? 0 : wait_ready(s, want, deadline_ns, retry_ns);
+        int rc = n == -EINTR ? 0 : wait_ready(s, direction, deadline_ns, retry_ns);
         if (rc < 0)
             return rc;
-        want = direction;
-        n = t->try(s, t, &want);
+        n = t->try(s, t);
     }
     return n;
 }
@@ -126,20 +135,20 @@ static void let_sender_tell(const weir_socket *s)
         wait_moment(MOMENT_NS);
 }
 
-static ssize_t try_recv(weir_socket *s, struct transfer *t, unsigned *want)
+static ssize_t try_recv(weir_socket *s, struct transfer *t)
 {
-    return s->layer->recv(s, t->in, t->len, want);
+    return s->layer->recv(s, t->in, t->len);
 }
 
-static ssize_t try_send(weir_socket *s, struct transfer *t, unsigned *want)
+static ssize_t try_send(weir_socket *s, struct transfer *t)
 {
-    return s->layer->send(s, t->out, t->len, want);
+    return s->layer->send(s, t->out, t->len);
 }
 
 /* The first try of a task of a loop, which may wait already: where a try is known to be in vain, or
  * where the loop receives by itself. */
 static inline ssize_t first_receive(weir_socket *s, void *buf, size_t len, struct context *c,
-                                    uint64_t deadline_ns, unsigned *want)
+                                    uint64_t deadline_ns)
 {
     if (c->loop->ops->start) {
         ssize_t n = wait_receive(s, buf, len, deadline_ns);
@@ -150,13 +159,13 @@ static inline ssize_t first_receive(weir_socket *s, void *buf, size_t len, struc
         (void)wait_drained(s, c, deadline_ns);
     ssize_t n;
     do
-        n = s->layer->recv(s, buf, len, want);
+        n = s->layer->recv(s, buf, len);
     while (n == -EAGAIN && wait_drained(s, c, deadline_ns));
     return n;
 }
 
 static inline ssize_t first_send(weir_socket *s, const void *buf, size_t len, struct context *c,
-                                 uint64_t *deadline_ns, unsigned *want)
+                                 uint64_t *deadline_ns)
 {
     if (c->loop && c->loop->ops->start) {
         *deadline_ns = wait_limit(s);
@@ -164,13 +173,12 @@ static inline ssize_t first_send(weir_socket *s, const void *buf, size_t len, st
         if (n != -EAGAIN)
             return n;
     }
-    return s->layer->send(s, buf, len, want);
+    return s->layer->send(s, buf, len);
 }
 
-static ssize_t receive_on(weir_socket *s, struct transfer *t, ssize_t n, unsigned want,
-                          uint64_t deadline_ns)
+static ssize_t receive_on(weir_socket *s, struct transfer *t, ssize_t n, uint64_t deadline_ns)
 {
-    n = persist(s, t, n, WEIR_READABLE, want, deadline_ns);
+    n = persist(s, t, n, WEIR_READABLE, deadline_ns);
     if (n == 0 && socket_is_stream(s))
         let_sender_tell(s);
     return n > 0 || (n == 0 && !stream_error(s)) ? n : failure(s, n);
@@ -178,43 +186,66 @@ static ssize_t receive_on(weir_socket *s, struct transfer *t, ssize_t n, unsigne
 
 static ssize_t receive_entered(weir_socket *s, struct transfer *t, uint64_t deadline_ns)
 {
-    unsigned want = WEIR_READABLE;
     int rc = usable(s, true, deadline_ns);
 
     if (rc < 0)
         return failure(s, rc);
     struct context *c = context_current();
-    ssize_t n = t->try == try_recv && c->loop
-                    ? first_receive(s, t->in, t->len, c, deadline_ns, &want)
-                    : t->try(s, t, &want);
-    return receive_on(s, t, n, want, deadline_ns);
+    ssize_t n = t->try == try_recv && c->loop && !s->tls
+                    ? first_receive(s, t->in, t->len, c, deadline_ns)
+                    : t->try(s, t);
+    return receive_on(s, t, n, deadline_ns);
 }
 
-static ssize_t send_on(weir_socket *s, struct transfer *t, ssize_t n, unsigned want,
-                       uint64_t deadline_ns)
+static int drive(weir_socket *s)
 {
-    n = persist(s, t, n, WEIR_WRITABLE, want, deadline_ns);
+    pthread_mutex_lock(&s->lock);
+    int rc = s->layer->drive(s);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+/* The layer has taken the bytes, so they have been sent, come what may; but who may wait stays
+ * until the kernel has them. */
+static void hand_on(weir_socket *s, const struct transfer *t, uint64_t deadline_ns)
+{
+    int rc = 0;
+
+    while (!t->dontwait && rc == 0 && drive(s) == -EAGAIN)
+        rc = wait_ready(s, WEIR_WRITABLE, deadline_ns, NEVER);
+}
+
+static ssize_t send_on(weir_socket *s, struct transfer *t, ssize_t n, uint64_t deadline_ns)
+{
+    n = persist(s, t, n, WEIR_WRITABLE, deadline_ns);
+    if (n > 0 && s->layer->drive)
+        hand_on(s, t, deadline_ns);
     return n >= 0 ? n : failure(s, n);
 }
 
 static ssize_t send_entered(weir_socket *s, struct transfer *t, uint64_t deadline_ns)
 {
-    unsigned want = WEIR_WRITABLE;
     int rc = stream_error(s) ? stream_error(s) : usable(s, t->to_address, deadline_ns);
 
-    return rc < 0 ? failure(s, rc) : send_on(s, t, t->try(s, t, &want), want, deadline_ns);
+    return rc < 0 ? failure(s, rc) : send_on(s, t, t->try(s, t), deadline_ns);
+}
+
+/* Who was in a call at the fork is not in a child. */
+static bool is_inherited(const weir_socket *s)
+{
+    return s->tls && tls_inherited(s->tls);
 }
 
 static int enter_receiving(weir_socket *s, uint64_t *ret_deadline_ns)
 {
-    int rc = wait_enter(s, ret_deadline_ns);
+    int rc = is_inherited(s) ? -EPERM : wait_enter(s, ret_deadline_ns);
 
     return rc < 0 ? rc : socket_enter(s, s->receiving);
 }
 
 static int enter_sending(weir_socket *s, bool dontwait, uint64_t *ret_deadline_ns)
 {
-    int rc = wait_enter(s, ret_deadline_ns);
+    int rc = is_inherited(s) ? -EPERM : wait_enter(s, ret_deadline_ns);
 
     if (rc == 0)
         rc = socket_enter(s, s->sending);
@@ -250,11 +281,11 @@ ssize_t transfer_out(weir_socket *s, struct transfer *t)
 /* Plainly entered and tried, with a result that needs a closer look. The deadline is that of the
  * call if it has been looked at already, else 0. */
 static __attribute__((noinline)) ssize_t recv_rest(weir_socket *s, void *buf, size_t len, ssize_t n,
-                                                   unsigned want, uint64_t deadline_ns)
+                                                   uint64_t deadline_ns)
 {
     struct transfer t = {.try = try_recv, .in = buf, .len = len};
 
-    n = receive_on(s, &t, n, want, deadline_ns ? deadline_ns : wait_limit(s));
+    n = receive_on(s, &t, n, deadline_ns ? deadline_ns : wait_limit(s));
     socket_leave(s, s->receiving);
     return n;
 }
@@ -270,20 +301,18 @@ static __attribute__((noinline)) ssize_t recv_carefully(weir_socket *s, void *bu
 static __attribute__((noinline)) ssize_t recv_in_task(weir_socket *s, void *buf, size_t len,
                                                       struct context *c)
 {
-    unsigned want = WEIR_READABLE;
     bool unlimited = atomic_load_explicit(&s->timeout_ms, memory_order_relaxed) < 0;
     uint64_t deadline_ns = unlimited ? NEVER : wait_limit(s);
-    ssize_t n = first_receive(s, buf, len, c, deadline_ns, &want);
+    ssize_t n = first_receive(s, buf, len, c, deadline_ns);
 
     if (n <= 0)
-        return recv_rest(s, buf, len, n, want, deadline_ns);
+        return recv_rest(s, buf, len, n, deadline_ns);
     socket_leave(s, s->receiving);
     return n;
 }
 
 ssize_t weir_recv(weir_socket *s, void *buf, size_t len)
 {
-    unsigned want = WEIR_READABLE;
     struct context *c = context_current();
 
     if (!s || !buf || len == 0)
@@ -292,19 +321,19 @@ ssize_t weir_recv(weir_socket *s, void *buf, size_t len)
         return recv_carefully(s, buf, len);
     if (c->loop)
         return recv_in_task(s, buf, len, c);
-    ssize_t n = s->layer->recv(s, buf, len, &want);
+    ssize_t n = s->layer->recv(s, buf, len);
     if (n <= 0)
-        return recv_rest(s, buf, len, n, want, 0);
+        return recv_rest(s, buf, len, n, 0);
     socket_leave(s, s->receiving);
     return n;
 }
 
 static __attribute__((noinline)) ssize_t send_rest(weir_socket *s, const void *buf, size_t len,
-                                                   ssize_t n, unsigned want, uint64_t deadline_ns)
+                                                   ssize_t n, uint64_t deadline_ns)
 {
     struct transfer t = {.try = try_send, .out = buf, .len = len};
 
-    n = send_on(s, &t, n, want, deadline_ns ? deadline_ns : wait_limit(s));
+    n = send_on(s, &t, n, deadline_ns ? deadline_ns : wait_limit(s));
     socket_leave(s, s->sending);
     return n;
 }
@@ -320,7 +349,6 @@ static __attribute__((noinline)) ssize_t send_carefully(weir_socket *s, const vo
 
 ssize_t weir_send(weir_socket *s, const void *buf, size_t len)
 {
-    unsigned want = WEIR_WRITABLE;
     uint64_t deadline_ns = 0;
 
     if (!s)
@@ -328,9 +356,9 @@ ssize_t weir_send(weir_socket *s, const void *buf, size_t len)
     struct context *c = context_current();
     if (!buf || len == 0 || !socket_enter_plainly(s, s->sending, c))
         return send_carefully(s, buf, len);
-    ssize_t n = first_send(s, buf, len, c, &deadline_ns, &want);
+    ssize_t n = first_send(s, buf, len, c, &deadline_ns);
     if (n < 0)
-        return send_rest(s, buf, len, n, want, deadline_ns);
+        return send_rest(s, buf, len, n, deadline_ns);
     socket_leave(s, s->sending);
     return n;
 }
@@ -370,8 +398,7 @@ static int send_all_entered(weir_socket *s, const void *buf, size_t len, size_t 
 
 /* Plainly entered and tried, and not all of it went: `n`. */
 static __attribute__((noinline)) int send_all_rest(weir_socket *s, const void *buf, size_t len,
-                                                   size_t *done, ssize_t n, unsigned want,
-                                                   uint64_t deadline_ns)
+                                                   size_t *done, ssize_t n, uint64_t deadline_ns)
 {
     struct transfer t = {
         .try = try_send,
@@ -382,7 +409,7 @@ static __attribute__((noinline)) int send_all_rest(weir_socket *s, const void *b
     if (!deadline_ns)
         deadline_ns = wait_limit(s);
     if (n < 0)
-        n = send_on(s, &t, n, want, deadline_ns);
+        n = send_on(s, &t, n, deadline_ns);
     return send_all_entered(s, buf, len, done, advance(done, len, n, deadline_ns), deadline_ns);
 }
 
@@ -397,7 +424,6 @@ static __attribute__((noinline)) int send_all_carefully(weir_socket *s, const vo
 
 int weir_send_all(weir_socket *s, const void *buf, size_t len, size_t *done)
 {
-    unsigned want = WEIR_WRITABLE;
     uint64_t deadline_ns = 0;
     struct context *c = context_current();
 
@@ -405,9 +431,9 @@ int weir_send_all(weir_socket *s, const void *buf, size_t len, size_t *done)
         return -EINVAL;
     if (*done == len || !s->tcp || !socket_enter_plainly(s, s->sending, c))
         return send_all_carefully(s, buf, len, done);
-    ssize_t n = first_send(s, (const char *)buf + *done, len - *done, c, &deadline_ns, &want);
+    ssize_t n = first_send(s, (const char *)buf + *done, len - *done, c, &deadline_ns);
     if (n < 0 || (size_t)n < len - *done)
-        return send_all_rest(s, buf, len, done, n, want, deadline_ns);
+        return send_all_rest(s, buf, len, done, n, deadline_ns);
     *done = len;
     socket_leave(s, s->sending);
     return 0;
@@ -434,14 +460,14 @@ int weir_recv_exact(weir_socket *s, void *buf, size_t len, size_t *done)
 
 /* ---- messages ------------------------------------------------------------------------------ */
 
-ssize_t transfer_recvmsg(weir_socket *s, struct transfer *t, unsigned *want)
+ssize_t transfer_recvmsg(weir_socket *s, struct transfer *t)
 {
-    return s->layer->recvmsg(s, t->message, t->flags, want);
+    return s->layer->recvmsg(s, t->message, t->flags);
 }
 
-ssize_t transfer_sendmsg(weir_socket *s, struct transfer *t, unsigned *want)
+ssize_t transfer_sendmsg(weir_socket *s, struct transfer *t)
 {
-    return s->layer->sendmsg(s, t->const_message, t->flags, want);
+    return s->layer->sendmsg(s, t->const_message, t->flags);
 }
 
 static bool message_fits(const weir_socket *s, const struct msghdr *message, int flags)
@@ -500,11 +526,10 @@ static int shut(weir_socket *s, int how, uint64_t deadline_ns)
     int rc = socket_settle(s, deadline_ns);
 
     while (rc == 0) {
-        unsigned want = WEIR_WRITABLE;
-        rc = s->layer->shutdown(s, how, &want);
+        rc = s->layer->shutdown(s, how);
         if (rc != -EAGAIN)
             break;
-        rc = wait_ready(s, want, deadline_ns, NEVER);
+        rc = wait_ready(s, WEIR_WRITABLE, deadline_ns, NEVER);
     }
     return rc < 0 ? (int)failure(s, rc) : 0;
 }

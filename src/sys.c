@@ -36,8 +36,22 @@ static bool bent_clock(uint64_t *ret)
     return true;
 }
 
+static bool bent_date(int64_t *ret)
+{
+    const struct sys_faults *faults = sys_faults;
+
+    if (!faults || !faults->date)
+        return false;
+    *ret = faults->date();
+    return true;
+}
 #else
 static inline bool bent_clock(uint64_t *ret)
+{
+    (void)ret;
+    return false;
+}
+static inline bool bent_date(int64_t *ret)
 {
     (void)ret;
     return false;
@@ -56,6 +70,11 @@ void *sys_alloc(size_t size)
     if (memory)
         explicit_bzero(memory, size);
     return memory;
+}
+
+void *sys_alloc_unset(size_t size)
+{
+    return sys_fault(SYS_ALLOC) ? NULL : malloc(size);
 }
 
 int sys_socket(int family, int type, int protocol)
@@ -173,6 +192,12 @@ int sys_open(const char *path, int flags)
 {
     int rc = sys_fault(SYS_OPEN);
     return rc ? rc : sys_result(open(path, flags | O_CLOEXEC));
+}
+
+int sys_create(const char *path, int flags, mode_t mode)
+{
+    int rc = sys_fault(SYS_OPEN);
+    return rc ? rc : sys_result(open(path, flags | O_CREAT | O_CLOEXEC, mode));
 }
 
 int sys_stat(const char *path, struct stat *ret)
@@ -396,4 +421,15 @@ uint64_t sys_now(void)
         return bent_ns;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+int64_t sys_date(void)
+{
+    struct timespec now;
+    int64_t date_s;
+
+    if (bent_date(&date_s))
+        return date_s;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec;
 }

@@ -64,6 +64,8 @@ struct sys_faults {
     size_t (*amount)(enum sys_call call, size_t len);
     /* The clock. */
     uint64_t (*now)(void);
+    /* The date. */
+    int64_t (*date)(void);
 };
 extern const struct sys_faults *_Atomic sys_faults;
 
@@ -94,6 +96,8 @@ static inline ssize_t sys_count(ssize_t n)
 
 /* Zeroed memory, to be given back with free(3), or NULL. */
 void *sys_alloc(size_t size);
+/* The same with anything in it. */
+void *sys_alloc_unset(size_t size);
 
 /* What a short count means depends on how much was asked for: the caller asks sys_amount. */
 static inline ssize_t sys_recv(int fd, void *buf, size_t len, int flags)
@@ -172,6 +176,7 @@ int sys_timerfd_set(int fd, uint64_t at_ns); /* absolute; UINT64_MAX disarms */
 int sys_signalfd(const sigset_t *set);       /* non-blocking, close-on-exec */
 int sys_signalfd_take(int fd);               /* the number of a signal that has come, or -EAGAIN */
 int sys_open(const char *path, int flags);   /* close-on-exec */
+int sys_create(const char *path, int flags, mode_t mode); /* O_CREAT, close-on-exec */
 int sys_stat(const char *path, struct stat *ret);
 int sys_fstat(int fd, struct stat *ret);
 int sys_dup_over(int fd, int target_fd); /* dup3, close-on-exec */
@@ -217,5 +222,8 @@ void sys_close(int fd);
 
 /* Nanoseconds of CLOCK_MONOTONIC. */
 uint64_t sys_now(void);
+
+/* The date, in seconds since 1970: for certificates and the like. No wait depends on it. */
+int64_t sys_date(void);
 
 #endif

@@ -204,9 +204,20 @@ static int outcome(const weir_socket *s, int rc, uint64_t deadline_ns)
     return socket_closed(s) ? WEIR_ECLOSED : slept(rc, deadline_ns);
 }
 
+/* What is ready at once can be in vain all the same, again and again. */
+static int give_turn(void)
+{
+    struct context *c = context_current();
+
+    if (--c->budget <= 0)
+        wait_spent();
+    return context_cancelled(c) ? -ECANCELED : 0;
+}
+
 int wait_always(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t retry_ns)
 {
     struct interest in;
+    bool at_once = false;
     int rc = WEIR_ECLOSED;
 
     pthread_mutex_lock(&s->lock);
@@ -217,11 +228,12 @@ int wait_always(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t 
         uint64_t until_ns = earlier(deadline_ns, in.wake_at_ns);
         if (retry_ns != NEVER)
             until_ns = earlier(until_ns, sys_now() + retry_ns);
-        rc = in.ready ? 1 : sleep_unlocked(s, &in, NULL, until_ns);
+        at_once = in.ready != 0;
+        rc = at_once ? 1 : sleep_unlocked(s, &in, NULL, until_ns);
         rc = outcome(s, rc, deadline_ns);
     }
     pthread_mutex_unlock(&s->lock);
-    return rc;
+    return rc == 0 && at_once ? give_turn() : rc;
 }
 
 int wait_ready(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t retry_ns)

@@ -28,6 +28,9 @@ struct interest {
     unsigned count;
     /* WEIR_READABLE, WEIR_WRITABLE that hold already, whatever the descriptors say. */
     unsigned ready;
+    /* Of the descriptors' events, those after which the socket has to be driven before anything can
+     * be said of it. */
+    short drives;
     /* Look again then at the latest; NEVER if only an event can change something. */
     uint64_t wake_at_ns;
 };

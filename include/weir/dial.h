@@ -4,6 +4,7 @@
 
 #include <weir/base.h>
 #include <weir/socket.h>
+#include <weir/tls.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -12,21 +13,24 @@ extern "C" {
 /* Targets:
  *
  *     tcp://example.com:80   tcp://192.0.2.1:80   tcp://[2001:db8::1]:80
+ *     tls://example.com:443  the same with TLS (tls.h)
  *     udp://example.com:53   a datagram socket, connected
  *     unix:/run/thing.sock   unix:@abstract       a Unix stream socket
  *     example.com:80         the same as tcp://example.com:80
  *
- * tls:// is for builds with TLS; others return -EPROTONOSUPPORT. TCP sockets made here send small
+ * A build without TLS returns -EPROTONOSUPPORT for tls://. TCP sockets made here send small
  * messages at once (TCP_NODELAY, tcp(7)); on a socket of weir_socket_open that is left to
  * weir_set_option. */
 
 /* How to dial. Made by WEIR_DIAL_OPTIONS(.timeout_ms = 3000); what is not named has its default.
  * Later versions add to the end: `size` says how much of it the program knows. */
 typedef struct weir_dial_options {
-    size_t size;        /* sizeof(weir_dial_options), set by the macro */
-    bool nonblocking;   /* the socket starts in non-blocking mode; default: blocking */
-    int64_t timeout_ms; /* as weir_set_timeout, on the new socket; 0 or less: none */
-    const char *local;  /* where to connect from, as weir_address_parse; NULL: anywhere */
+    size_t size;          /* sizeof(weir_dial_options), set by the macro */
+    bool nonblocking;     /* the socket starts in non-blocking mode; default: blocking */
+    int64_t timeout_ms;   /* as weir_set_timeout, on the new socket; 0 or less: none */
+    const char *local;    /* where to connect from, as weir_address_parse; NULL: anywhere */
+    weir_tls_config *tls; /* for tls://; NULL: what a client needs, with the system's trust */
+    const char *tls_name; /* for whom the certificate has to be; NULL: the host */
 } weir_dial_options;
 
 #define WEIR_DIAL_OPTIONS(...)                                                                     \
@@ -47,10 +51,11 @@ WEIR_API int weir_dial(weir_socket **ret, const char *target, const weir_dial_op
 
 /* How to listen. Made by WEIR_LISTEN_OPTIONS(.backlog = 100). */
 typedef struct weir_listen_options {
-    size_t size;      /* sizeof(weir_listen_options), set by the macro */
-    int backlog;      /* as weir_listen; 0: the system's limit */
-    bool nonblocking; /* the listener starts in non-blocking mode */
-    bool reuse_port;  /* SO_REUSEPORT: several listeners share the port (socket(7)) */
+    size_t size;          /* sizeof(weir_listen_options), set by the macro */
+    int backlog;          /* as weir_listen; 0: the system's limit */
+    bool nonblocking;     /* the listener starts in non-blocking mode */
+    bool reuse_port;      /* SO_REUSEPORT: several listeners share the port (socket(7)) */
+    weir_tls_config *tls; /* for tls://, where there has to be one, with a certificate */
 } weir_listen_options;
 
 #define WEIR_LISTEN_OPTIONS(...)                                                                   \

@@ -23,17 +23,15 @@ static int poll_first(const weir_socket *s, short events)
     return rc == 0 || rc == -EINTR ? -EAGAIN : rc < 0 ? rc : 0;
 }
 
-static ssize_t descriptor_recv(weir_socket *s, void *buf, size_t len, unsigned *want)
+static ssize_t descriptor_recv(weir_socket *s, void *buf, size_t len)
 {
-    (void)want;
     ssize_t n = poll_first(s, POLLIN);
     return n < 0 ? n : sys_read(descriptor(s), buf, len);
 }
 
 /* A pipe that is writable has room for PIPE_BUF bytes; more could wait (pipe(7)). */
-static ssize_t descriptor_send(weir_socket *s, const void *buf, size_t len, unsigned *want)
+static ssize_t descriptor_send(weir_socket *s, const void *buf, size_t len)
 {
-    (void)want;
     ssize_t n = poll_first(s, POLLOUT);
     if (s->poll_first && len > PIPE_BUF)
         len = PIPE_BUF;
@@ -50,41 +48,34 @@ static const struct iovec *first_vector(const struct msghdr *message)
     return iov;
 }
 
-static ssize_t descriptor_recvmsg(weir_socket *s, struct msghdr *message, int flags, unsigned *want)
+static ssize_t descriptor_recvmsg(weir_socket *s, struct msghdr *message, int flags)
 {
     if (flags || message->msg_control)
         return -ENOTSOCK;
     const struct iovec *iov = first_vector(message);
     message->msg_namelen = 0;
     message->msg_flags = 0;
-    return descriptor_recv(s, iov->iov_base, iov->iov_len, want);
+    return descriptor_recv(s, iov->iov_base, iov->iov_len);
 }
 
-static ssize_t descriptor_sendmsg(weir_socket *s, const struct msghdr *message, int flags,
-                                  unsigned *want)
+static ssize_t descriptor_sendmsg(weir_socket *s, const struct msghdr *message, int flags)
 {
     if (flags & ~MSG_NOSIGNAL || message->msg_control || message->msg_name)
         return -ENOTSOCK;
     const struct iovec *iov = first_vector(message);
-    return descriptor_send(s, iov->iov_base, iov->iov_len, want);
+    return descriptor_send(s, iov->iov_base, iov->iov_len);
 }
 
-static int descriptor_shutdown(weir_socket *s, int how, unsigned *want)
+static int descriptor_shutdown(weir_socket *s, int how)
 {
-    (void)s, (void)how, (void)want;
+    (void)s, (void)how;
     return -ENOTSOCK;
 }
 
-static unsigned descriptor_pending(weir_socket *s)
+static void file_interest(weir_socket *s, unsigned events, struct interest *ret)
 {
-    (void)s;
-    return 0;
-}
-
-static unsigned file_pending(weir_socket *s)
-{
-    (void)s;
-    return WEIR_READABLE | WEIR_WRITABLE;
+    layer_interest(s, events, ret);
+    ret->ready = events;
 }
 
 const struct layer_ops layer_descriptor = {
@@ -93,7 +84,7 @@ const struct layer_ops layer_descriptor = {
     .recvmsg = descriptor_recvmsg,
     .sendmsg = descriptor_sendmsg,
     .shutdown = descriptor_shutdown,
-    .pending = descriptor_pending,
+    .interest = layer_interest,
 };
 
 const struct layer_ops layer_file = {
@@ -102,5 +93,5 @@ const struct layer_ops layer_file = {
     .recvmsg = descriptor_recvmsg,
     .sendmsg = descriptor_sendmsg,
     .shutdown = descriptor_shutdown,
-    .pending = file_pending,
+    .interest = file_interest,
 };

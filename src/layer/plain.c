@@ -7,9 +7,8 @@ static int descriptor(const weir_socket *s)
     return atomic_load_explicit(&s->fd, memory_order_relaxed);
 }
 
-static ssize_t plain_recv(weir_socket *s, void *buf, size_t len, unsigned *want)
+static ssize_t plain_recv(weir_socket *s, void *buf, size_t len)
 {
-    (void)want;
     size_t asked = sys_amount(SYS_RECV, len);
     ssize_t n = sys_recv(descriptor(s), buf, asked, MSG_DONTWAIT);
     if (s->tcp)
@@ -17,15 +16,13 @@ static ssize_t plain_recv(weir_socket *s, void *buf, size_t len, unsigned *want)
     return n;
 }
 
-static ssize_t plain_send(weir_socket *s, const void *buf, size_t len, unsigned *want)
+static ssize_t plain_send(weir_socket *s, const void *buf, size_t len)
 {
-    (void)want;
     return sys_send(descriptor(s), buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static ssize_t plain_recvmsg(weir_socket *s, struct msghdr *message, int flags, unsigned *want)
+static ssize_t plain_recvmsg(weir_socket *s, struct msghdr *message, int flags)
 {
-    (void)want;
     if (s->tcp)
         s->drained = false;
     if (flags & MSG_OOB)
@@ -33,25 +30,25 @@ static ssize_t plain_recvmsg(weir_socket *s, struct msghdr *message, int flags, 
     return sys_recvmsg(descriptor(s), message, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 }
 
-static ssize_t plain_sendmsg(weir_socket *s, const struct msghdr *message, int flags,
-                             unsigned *want)
+static ssize_t plain_sendmsg(weir_socket *s, const struct msghdr *message, int flags)
 {
-    (void)want;
     return sys_sendmsg(descriptor(s), message, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* A connection of which both directions have ended is not connected any more, says the kernel. */
-static int plain_shutdown(weir_socket *s, int how, unsigned *want)
+static int plain_shutdown(weir_socket *s, int how)
 {
-    (void)want;
     int rc = sys_shutdown(descriptor(s), how);
     return rc == -ENOTCONN && s->receiving ? 0 : rc;
 }
 
-static unsigned plain_pending(weir_socket *s)
+void layer_interest(weir_socket *s, unsigned events, struct interest *ret)
 {
-    (void)s;
-    return 0;
+    short wanted =
+        (short)((events & WEIR_READABLE ? POLLIN : 0) | (events & WEIR_WRITABLE ? POLLOUT : 0));
+
+    ret->fds[0] = (struct pollfd){.fd = descriptor(s), .events = wanted};
+    ret->count = wanted != 0;
 }
 
 const struct layer_ops layer_plain = {
@@ -60,5 +57,5 @@ const struct layer_ops layer_plain = {
     .recvmsg = plain_recvmsg,
     .sendmsg = plain_sendmsg,
     .shutdown = plain_shutdown,
-    .pending = plain_pending,
+    .interest = layer_interest,
 };

@@ -43,6 +43,14 @@ _Noreturn void fiber_leave(struct fiber *from, struct fiber *to);
 /* Forgets a fiber that has been left; called from another one. */
 void fiber_fini(struct fiber *f);
 
+/* Calls `fn(arg)` on the stack of a fiber that is stopped, which it stays. To the tools each stack
+ * has one owner: with them it is the caller's. */
+static inline void fiber_call(const struct fiber *stopped, void (*fn)(void *), void *arg)
+{
+    (void)stopped;
+    fn(arg);
+}
+
 #else
 
 static inline void fiber_adopt(struct fiber *f)
@@ -75,6 +83,14 @@ _Noreturn static inline void fiber_leave(struct fiber *from, struct fiber *to)
 static inline void fiber_fini(struct fiber *f)
 {
     (void)f;
+}
+
+static inline void fiber_call(const struct fiber *stopped, void (*fn)(void *), void *arg)
+{
+    if (RUNNING_ON_VALGRIND)
+        fn(arg);
+    else
+        switch_call(&stopped->point, fn, arg);
 }
 
 #endif

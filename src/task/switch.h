@@ -26,6 +26,9 @@
  *                            the first switch to `p` calls `entry(arg)`, which never returns; with
  *                            the floating point modes of now
  *     switch_registers(from, to)
- *                            stops at `from`, goes on at `to` */
+ *                            stops at `from`, goes on at `to`
+ *     switch_call(p, fn, arg)
+ *                            calls `fn(arg)` on the stack that is stopped at `p`, below what is on
+ *                            it, which stays as it is; `fn` returns and switches to nowhere */
 
 #endif

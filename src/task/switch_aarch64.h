@@ -26,6 +26,8 @@ struct switch_start {
 };
 extern char switch_begin[] __attribute__((visibility("hidden")));
 
+void switch_call_at(void *sp, void (*fn)(void *), void *arg) __attribute__((visibility("hidden")));
+
 #ifdef __ARM_FEATURE_SVE
 #define SWITCH_SPOILS_SVE                                                                          \
     , "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12", "p13",      \
@@ -81,6 +83,11 @@ __attribute__((always_inline)) static inline void switch_registers(struct switch
                        "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17",
                        "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28",
                        "v29", "v30", "v31", "cc", "memory" SWITCH_SPOILS_SVE);
+}
+
+static inline void switch_call(const struct switch_point *p, void (*fn)(void *), void *arg)
+{
+    switch_call_at(p->sp, fn, arg);
 }
 
 #endif

@@ -19,6 +19,32 @@ switch_begin:
         .cfi_endproc
         .size   switch_begin, . - switch_begin
 
+        /* The frame is called one of a signal: a debugger then does not mind that it lies on
+         * another stack than the one that it called. */
+        .globl  switch_call_at
+        .hidden switch_call_at
+        .type   switch_call_at, @function
+        .balign 16
+switch_call_at:
+        .cfi_startproc
+        .cfi_signal_frame
+        endbr64
+        pushq   %rbp
+        .cfi_def_cfa_offset 16
+        .cfi_offset %rbp, -16
+        movq    %rsp, %rbp
+        .cfi_def_cfa_register %rbp
+        movq    %rdi, %rsp
+        andq    $-16, %rsp
+        movq    %rdx, %rdi
+        callq   *%rsi
+        movq    %rbp, %rsp
+        popq    %rbp
+        .cfi_def_cfa %rsp, 8
+        retq
+        .cfi_endproc
+        .size   switch_call_at, . - switch_call_at
+
         /* Indirect branch tracking, and not shadow stacks: the linker turns those off in whatever
          * has this in it. */
         .section .note.gnu.property, "a", @note

@@ -31,6 +31,10 @@ struct switch_start {
 };
 extern char switch_begin[] __attribute__((visibility("hidden")));
 
+/* Below what a function without calls may keep under its stack pointer. */
+#define SWITCH_RED_ZONE 128
+void switch_call_at(void *sp, void (*fn)(void *), void *arg) __attribute__((visibility("hidden")));
+
 #ifdef __AVX512F__
 #define SWITCH_SPOILS_AVX512                                                                       \
     , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",    \
@@ -103,6 +107,11 @@ __attribute__((always_inline)) static inline void switch_registers(struct switch
                        "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st",
                        "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "cc",
                        "memory" SWITCH_SPOILS_AVX512 SWITCH_SPOILS_APX);
+}
+
+static inline void switch_call(const struct switch_point *p, void (*fn)(void *), void *arg)
+{
+    switch_call_at((char *)p->sp - SWITCH_RED_ZONE, fn, arg);
 }
 
 #endif

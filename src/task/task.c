@@ -122,6 +122,19 @@ void task_yield(struct loop *l)
     errno = saved_errno;
 }
 
+void task_call_deep(void (*fn)(void *arg), void *arg)
+{
+    struct context *here = context_here;
+
+    if (!here || !here->loop) {
+        fn(arg);
+        return;
+    }
+    context_here = NULL;
+    fiber_call(&here->loop->fiber, fn, arg);
+    context_here = here;
+}
+
 void task_take_yielded(struct loop *l)
 {
     struct task *t = l->yielded;

@@ -111,6 +111,11 @@ void task_wake(struct task *t);
  * has become ready. */
 void task_yield(struct loop *l);
 
+/* Calls `fn(arg)`, from a task of a loop on the loop's own stack, which rests meanwhile: what needs
+ * much stack so takes no pages of each task's, and is in the cache when the next one needs it. `fn`
+ * is in no task: a wait in it would block the thread. */
+void task_call_deep(void (*fn)(void *arg), void *arg);
+
 /* What the loop does with tasks; called by its thread, outside any task. */
 void task_run_ready(struct loop *l);    /* those that are ready now, each once */
 void task_take_inbox(struct loop *l);   /* those that others have woken or started */

@@ -31,16 +31,17 @@ SCENARIO_FOR(accept_without_listening, CONNECTION)
 /* Each gets its own connection, in the order in which they came. */
 SCENARIO_FOR(accept_takes_everybody_in_order, LISTENER)
 {
-    weir_socket *listener = rig_listener(rig), *s[MANY], *accepted;
+    weir_socket *listener = rig_listener(rig), *s[MANY], *accepted[MANY];
     weir_address where = rig_where(listener);
-    for (unsigned char i = 0; i < MANY; i++) {
-        s[i] = rig_open(rig);
-        EXPECT(rig_connect_address(rig, s[i], &where), 0);
-        EXPECT(rig_send(rig, s[i], &i, 1), 1);
-    }
+    struct rig_thread *t[MANY];
+    for (int i = 0; i < MANY; i++)
+        t[i] = rig_visit(rig, s[i] = rig_open(rig), &where);
+    for (int i = 0; i < MANY; i++)
+        rig_admit(rig, listener, &accepted[i]);
     for (unsigned char i = 0, got; i < MANY; i++) {
-        EXPECT(rig_accept(rig, listener, &accepted), 0);
-        EXPECT(rig_recv(rig, accepted, &got, 1), 1);
+        rig_join(t[i]);
+        EXPECT(rig_send(rig, s[i], &i, 1), 1);
+        EXPECT(rig_recv(rig, accepted[i], &got, 1), 1);
         EXPECT(got, i);
     }
 }
@@ -52,11 +53,13 @@ SCENARIO_FOR(accept_gives_a_blocking_socket, LISTENER)
     weir_address where = rig_where(listener);
     EXPECT(weir_set_blocking(listener, false), 0);
     EXPECT(weir_set_timeout(listener, 1), 0);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
+    struct rig_thread *t = rig_visit(rig, s, &where);
     EXPECT(weir_wait(listener, WEIR_READABLE), WEIR_READABLE);
     EXPECT(weir_accept(listener, &accepted), 0);
     rig_keep(rig, accepted);
     EXPECT(weir_get_blocking(accepted), 1);
+    rig_welcome(rig, accepted);
+    rig_join(t);
     EXPECT(rig_send(rig, s, "x", 1), 1);
     char byte;
     EXPECT(weir_recv(accepted, &byte, 1), 1);
@@ -64,7 +67,7 @@ SCENARIO_FOR(accept_gives_a_blocking_socket, LISTENER)
 
 static void connect_to(struct rig *rig, void *arg)
 {
-    EXPECT(rig_connect_address(rig, rig_open(rig), arg), 0);
+    rig_arrive(rig, rig_open(rig), arg);
 }
 
 SCENARIO_FOR(accept_wakes_for_a_connection, LISTENER)
@@ -72,14 +75,14 @@ SCENARIO_FOR(accept_wakes_for_a_connection, LISTENER)
     weir_socket *listener = rig_listener(rig), *accepted;
     weir_address where = rig_where(listener);
     struct rig_thread *t = rig_when_asleep(rig, connect_to, &where);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_admit(rig, listener, &accepted);
     rig_join(t);
 }
 
 static void accept_and_greet(struct rig *rig, void *arg)
 {
     weir_socket *accepted;
-    EXPECT(rig_accept(rig, arg, &accepted), 0);
+    rig_admit(rig, arg, &accepted);
     EXPECT(rig_send(rig, accepted, "hello", 5), 5);
 }
 
@@ -93,7 +96,7 @@ SCENARIO_FOR(accept_in_many_threads, LISTENER)
         t[i] = rig_go(rig, accept_and_greet, listener);
     for (int i = 0; i < 8; i++) {
         weir_socket *s = rig_open(rig);
-        EXPECT(rig_connect_address(rig, s, &where), 0);
+        rig_arrive(rig, s, &where);
         EXPECT(rig_recv(rig, s, hello, sizeof hello), 5);
     }
     for (int i = 0; i < 8; i++)
@@ -135,7 +138,7 @@ SCENARIO_FOR(accept_without_descriptors_heals, LISTENER)
 {
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted = NULL;
     weir_address where = rig_where(listener);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
+    struct rig_thread *t = rig_visit(rig, s, &where);
     EXPECT(weir_set_blocking(listener, false), 0);
     rig_exhaust_fds(rig, 0);
     EXPECT(weir_accept(listener, &accepted), -EMFILE);
@@ -143,7 +146,8 @@ SCENARIO_FOR(accept_without_descriptors_heals, LISTENER)
     CHECK(accepted == NULL);
     rig_restore_fds(rig);
     EXPECT(weir_accept(listener, &accepted), 0);
-    rig_keep(rig, accepted);
+    rig_welcome(rig, rig_keep(rig, accepted));
+    rig_join(t);
     EXPECT(rig_send(rig, s, "x", 1), 1);
     char byte;
     EXPECT(weir_recv(accepted, &byte, 1), 1);
@@ -153,11 +157,12 @@ SCENARIO_FOR(accept_waits_for_a_descriptor, LISTENER | WAITS)
 {
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
     weir_address where = rig_where(listener);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
+    struct rig_thread *visitor = rig_visit(rig, s, &where);
     rig_exhaust_fds(rig, 0);
     struct rig_thread *t = rig_when_asleep(rig, restore_fds, NULL);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_admit(rig, listener, &accepted);
     rig_join(t);
+    rig_join(visitor);
 }
 
 static int64_t now_ms(clockid_t clock)
@@ -172,7 +177,7 @@ SCENARIO_FOR(accept_without_descriptors_does_not_spin, LISTENER | WAITS)
 {
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted = NULL;
     weir_address where = rig_where(listener);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
+    struct rig_thread *t = rig_visit(rig, s, &where);
     rig_exhaust_fds(rig, 0);
     int64_t time = now_ms(CLOCK_MONOTONIC), busy = now_ms(CLOCK_THREAD_CPUTIME_ID);
     {
@@ -183,7 +188,8 @@ SCENARIO_FOR(accept_without_descriptors_does_not_spin, LISTENER | WAITS)
     busy = now_ms(CLOCK_THREAD_CPUTIME_ID) - busy;
     CHECK(busy <= time / 4);
     rig_restore_fds(rig);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_admit(rig, listener, &accepted);
+    rig_join(t);
 }
 
 SCENARIO_FOR(poller_pauses_a_listener_without_descriptors, LISTENER)
@@ -193,7 +199,7 @@ SCENARIO_FOR(poller_pauses_a_listener_without_descriptors, LISTENER)
     weir_poller *p;
     weir_event event;
     int reports = 0;
-    EXPECT(rig_connect_address(rig, s, &where), 0);
+    struct rig_thread *t = rig_visit(rig, s, &where);
     EXPECT(weir_set_blocking(listener, false), 0);
     EXPECT(weir_poller_open(&p), 0);
     EXPECT(weir_poller_add(p, listener, WEIR_READABLE, NULL), 0);
@@ -209,7 +215,8 @@ SCENARIO_FOR(poller_pauses_a_listener_without_descriptors, LISTENER)
     rig_restore_fds(rig);
     EXPECT(weir_poller_wait(p, &event, 1, -1), 1);
     EXPECT(weir_accept(listener, &accepted), 0);
-    rig_keep(rig, accepted);
+    rig_welcome(rig, rig_keep(rig, accepted));
+    rig_join(t);
     EXPECT(weir_poller_close(p), 0);
 }
 
@@ -224,8 +231,7 @@ SCENARIO_FOR(listen_without_bind, TCP)
     CHECK(weir_address_port(&where) != 0);
     const char *loopback = rig->transport->family == AF_INET ? "127.0.0.1" : "::1";
     EXPECT(weir_address_from_host(loopback, weir_address_port(&where), &to), 0);
-    EXPECT(rig_connect_address(rig, s, &to), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet(rig, s, &to, listener, &accepted);
 }
 
 SCENARIO_FOR(listen_on_what_cannot, DATAGRAMS)
@@ -247,8 +253,7 @@ SCENARIO_FOR(listen_again_changes_the_backlog, LISTENER)
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
     weir_address where = rig_where(listener);
     EXPECT(weir_listen(listener, 1), 0);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet(rig, s, &where, listener, &accepted);
 }
 
 SCENARIO(bind_twice)
@@ -305,7 +310,10 @@ SCENARIO_FOR(close_stops_listening_though_others_hold_it, LISTENER)
 {
     weir_socket *listener = rig_listener(rig), *waiting = rig_open(rig), *s = rig_open(rig), *none;
     weir_address where = rig_where(listener);
-    EXPECT(rig_connect_address(rig, waiting, &where), 0);
+    EXPECT(weir_set_blocking(waiting, false), 0);
+    int rc = weir_connect_address(waiting, &where);
+    CHECK(rc == 0 || rc == -EINPROGRESS);
+    EXPECT(weir_wait(listener, WEIR_READABLE), WEIR_READABLE);
     weir_ref(listener);
     rig_close(rig, listener);
     EXPECT(weir_accept(listener, &none), WEIR_ECLOSED);

@@ -41,7 +41,7 @@ SCENARIO_FOR(from_fd_leaves_the_flag_alone, CONNECTION | OWN)
     close(fds[0]);
 }
 
-SCENARIO_FOR(from_fd_of_every_state, LISTENER)
+SCENARIO_FOR(from_fd_of_every_state, LISTENER | PLAIN)
 {
     weir_address place = rig_place(rig);
     socklen_t length;
@@ -76,7 +76,7 @@ SCENARIO_FOR(from_fd_of_every_state, LISTENER)
     close(fd);
 }
 
-SCENARIO_FOR(from_fd_of_a_fresh_socket_that_is_refused, LISTENER)
+SCENARIO_FOR(from_fd_of_a_fresh_socket_that_is_refused, LISTENER | PLAIN)
 {
     weir_address nobody = rig_nobody(rig);
     int fd = socket(rig->transport->family, rig->transport->type | SOCK_CLOEXEC, 0);
@@ -260,7 +260,7 @@ SCENARIO_FOR(terminal_gives_lines, OWN)
 
 /* ---- detach --------------------------------------------------------------------------------- */
 
-SCENARIO(detach_of_what_others_use)
+SCENARIO_FOR(detach_of_what_others_use, PLAIN)
 {
     weir_socket *a, *b;
     char byte;
@@ -274,7 +274,7 @@ SCENARIO(detach_of_what_others_use)
     EXPECT(weir_close(a), 0);
 }
 
-SCENARIO(detach_leaves_the_conversation_open)
+SCENARIO_FOR(detach_leaves_the_conversation_open, PLAIN)
 {
     weir_socket *a, *b, *again;
     char byte;
@@ -289,7 +289,7 @@ SCENARIO(detach_leaves_the_conversation_open)
     EXPECT(rig_recv(rig, again, &byte, 1), 1);
 }
 
-SCENARIO(detach_of_what_has_none)
+SCENARIO_FOR(detach_of_what_has_none, PLAIN)
 {
     weir_socket *s = rig_open(rig);
     EXPECT(weir_detach(s), -ENOTCONN);
@@ -308,7 +308,7 @@ static void try_to_detach(struct rig *rig, void *arg)
     EXPECT(rig_send(rig, ends[1], "x", 1), 1);
 }
 
-SCENARIO_FOR(detach_while_another_thread_receives, WAITS)
+SCENARIO_FOR(detach_while_another_thread_receives, WAITS | PLAIN)
 {
     weir_socket *ends[2];
     char byte;
@@ -318,7 +318,7 @@ SCENARIO_FOR(detach_while_another_thread_receives, WAITS)
     rig_join(t);
 }
 
-SCENARIO(detach_leaves_pollers)
+SCENARIO_FOR(detach_leaves_pollers, PLAIN)
 {
     weir_socket *a, *b;
     weir_poller *p;

@@ -98,7 +98,9 @@ SCENARIO_FOR(cancel_of_send_all_says_how_far_it_got, STREAM | TASKS)
     rig_pair(rig, &p.s, &b);
     cancel_in(rig, is_cancelled_in_send_all, &p);
     CHECK(p.done > 0 && p.done < LARGE);
+    struct rig_thread *t = rig_push(rig, p.s);
     EXPECT(rig_recv_exact(rig, b, copy, p.done, &got), 0);
+    rig_join(t);
     CHECK(rig_is_filled(copy, got, 3, 0));
     EXPECT(rig_send(rig, p.s, "x", 1), 1);
     EXPECT(rig_recv(rig, b, &byte, 1), 1);
@@ -162,8 +164,7 @@ SCENARIO_FOR(cancel_ends_an_accept, LISTENER | TASKS)
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
     weir_address where = rig_where(listener);
     cancel_in(rig, is_cancelled_in_accept, listener);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet(rig, s, &where, listener, &accepted);
 }
 
 struct connection {
@@ -185,8 +186,7 @@ SCENARIO_FOR(cancel_ends_a_connect, LISTENER | TASKS | WAITS)
     rig_full_listener(rig, &c.to);
     cancel_in(rig, is_cancelled_in_connect, &c);
     EXPECT(weir_connect_status(c.s), -ECANCELED);
-    EXPECT(rig_connect_address(rig, c.s, &where), 0); /* it can connect again */
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet(rig, c.s, &where, listener, &accepted); /* it can connect again */
 }
 
 static void is_cancelled_in_wait(struct rig *rig, void *arg)
@@ -363,8 +363,11 @@ static void accepts_or_not(struct rig *rig, void *arg)
     weir_socket *accepted = NULL;
     m->rc = rig_accept(rig, m->s, &accepted);
     CHECK(m->rc == (accepted ? 0 : -ECANCELED));
-    if (accepted)
+    if (accepted) {
+        WEIR_SHIELDED_MS(RIG_LONG_MS);
+        rig_welcome(rig, accepted);
         rig_close(rig, accepted);
+    }
 }
 
 /* Either it has accepted, or the connection is still in the queue. */
@@ -379,15 +382,16 @@ SCENARIO_FOR(cancel_in_the_instant_that_a_connection_comes, LISTENER | TASKS)
         struct rig_thread *t = rig_go(rig, accepts_or_not, &m);
         if (i % 4)
             rig_until_asleep(t);
-        EXPECT(rig_connect_address(rig, s, &where), 0);
+        struct rig_thread *visitor = rig_visit(rig, s, &where);
         if (i % 4 > 1)
             rig_give_way();
         rig_cancel(t);
         rig_join(t);
         if (m.rc < 0) {
-            EXPECT(rig_accept(rig, m.s, &accepted), 0);
+            rig_admit(rig, m.s, &accepted);
             rig_close(rig, accepted);
         }
+        rig_join(visitor);
         EXPECT(rig_recv(rig, s, &byte, 1), 0);
         rig_close(rig, s);
     }

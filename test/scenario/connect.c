@@ -22,8 +22,7 @@ SCENARIO_FOR(connect_reaches_the_listener, LISTENER)
 {
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
     weir_address where = rig_where(listener), peer;
-    EXPECT(rig_connect_address(rig, s, &where), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet(rig, s, &where, listener, &accepted);
     EXPECT(weir_peer_address(s, &peer), 0);
     CHECK(weir_address_equal(&peer, &where));
     EXPECT(weir_peer_address(accepted, &peer), 0);
@@ -53,10 +52,12 @@ SCENARIO_FOR(connect_called_again_reports_success_once, LISTENER)
 {
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig);
     weir_address where = rig_where(listener);
+    struct rig_thread *t = rig_go(rig, rig_admit_one, listener);
     EXPECT(RIG_DONE(rig, s, WEIR_WRITABLE, weir_connect_address(s, &where)), 0);
     EXPECT(weir_connect_address(s, &where), -EISCONN);
     EXPECT(weir_connect_address(s, &where), -EISCONN);
     EXPECT(weir_connect_status(s), 0);
+    rig_join(t);
 }
 
 SCENARIO_FOR(connect_to_no_such_path, LISTENER | LOCAL)
@@ -74,9 +75,8 @@ SCENARIO_FOR(connect_after_a_failure, LISTENER)
     weir_address where = rig_where(listener);
     for (int i = 0; i < 3; i++)
         EXPECT(rig_connect_address(rig, s, &nobody), -ECONNREFUSED);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
+    rig_meet(rig, s, &where, listener, &accepted);
     EXPECT(weir_connect_status(s), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
     check_conversation(rig, s, accepted);
 }
 
@@ -89,8 +89,7 @@ SCENARIO_FOR(connect_limit_passes_and_connect_again, LISTENER)
     EXPECT(rig_connect_briefly(rig, s, &full), WEIR_EDEADLINE);
     EXPECT(weir_connect_status(s), WEIR_EDEADLINE);
     EXPECT(weir_fd(s), -ENOTCONN);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet(rig, s, &where, listener, &accepted);
     check_conversation(rig, s, accepted);
 }
 
@@ -110,12 +109,11 @@ SCENARIO_FOR(connect_again_replays_options_and_bind, LISTENER | INTERNET)
     EXPECT(weir_bind(s, v4 ? "127.0.0.2" : "::1", 0), 0);
     EXPECT(rig_connect_address(rig, s, &nobody), -ECONNREFUSED);
     EXPECT(rig_connect_briefly(rig, s, &full), WEIR_EDEADLINE);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
+    rig_meet(rig, s, &where, listener, &accepted);
     EXPECT(weir_get_option(s, SOL_SOCKET, SO_KEEPALIVE, &got, &length), 0);
     CHECK(got == 1);
     EXPECT(weir_get_option(s, SOL_SOCKET, SO_SNDBUF, &got, &length), 0);
     CHECK(got == 2 * size);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
     EXPECT(weir_peer_address(accepted, &peer), 0);
     weir_address from;
     EXPECT(weir_address_from_host(v4 ? "127.0.0.2" : "::1", weir_address_port(&peer), &from), 0);
@@ -129,8 +127,7 @@ SCENARIO_FOR(connect_from_a_bound_path, LISTENER | LOCAL)
     weir_address where = rig_where(listener);
     EXPECT(weir_bind_address(s, &place), 0);
     EXPECT(rig_connect_address(rig, s, &nobody), -ECONNREFUSED);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet(rig, s, &where, listener, &accepted);
     EXPECT(weir_peer_address(accepted, &peer), 0);
     CHECK(weir_address_equal(&peer, &place));
 }
@@ -142,8 +139,7 @@ SCENARIO_FOR(connect_on_a_listener, LISTENER)
     EXPECT(weir_connect_address(listener, &where), -EINVAL);
     weir_socket *s = rig_open(rig), *accepted;
     weir_address own = rig_where(listener);
-    EXPECT(rig_connect_address(rig, s, &own), 0); /* it still listens */
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet(rig, s, &own, listener, &accepted); /* it still listens */
 }
 
 SCENARIO(connect_to_another_family)
@@ -161,12 +157,9 @@ SCENARIO(connect_to_another_family)
 
 SCENARIO_FOR(connect_without_a_family, TCP)
 {
-    weir_socket *listener = rig_listener(rig), *s, *accepted;
+    weir_socket *listener = rig_listener(rig), *s = rig_open_family(rig, AF_UNSPEC), *accepted;
     weir_address where = rig_where(listener);
-    EXPECT(weir_socket_open(&s, AF_UNSPEC, SOCK_STREAM, 0), 0);
-    rig_set_mode(rig, rig_keep(rig, s));
-    EXPECT(rig_connect_address(rig, s, &where), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet(rig, s, &where, listener, &accepted);
     check_conversation(rig, s, accepted);
 }
 
@@ -257,20 +250,21 @@ SCENARIO_FOR(connect_in_the_background_obeys_the_timeout, LISTENER)
 /* A poller alone drives it to its end. */
 SCENARIO_FOR(connect_is_driven_by_a_poller, LISTENER)
 {
-    weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
+    weir_socket *listener = rig_listener(rig), *s = rig_open(rig);
     weir_address where = rig_where(listener);
     weir_poller *p;
     weir_event event;
     EXPECT(weir_poller_open(&p), 0);
     EXPECT(weir_poller_add(p, s, WEIR_WRITABLE, &where), 0);
     EXPECT(weir_set_blocking(s, false), 0);
+    struct rig_thread *t = rig_go(rig, rig_admit_one, listener);
     int rc = weir_connect_address(s, &where);
     CHECK(rc == 0 || rc == -EINPROGRESS);
     EXPECT(weir_poller_wait(p, &event, 1, -1), 1);
     CHECK(event.socket == s && event.data == &where && event.events == WEIR_WRITABLE);
     EXPECT(weir_connect_status(s), 0);
     EXPECT(weir_poller_close(p), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_join(t);
     rig_set_mode(rig, s);
     EXPECT(weir_set_blocking(s, true), 0);
     EXPECT(weir_send(s, "x", 1), 1);
@@ -337,18 +331,25 @@ static void send_through(struct rig *rig, void *arg)
     EXPECT(rig_send(rig, arg, "x", 1), 1);
 }
 
+static void admit_and_receive(struct rig *rig, void *arg)
+{
+    weir_socket *accepted;
+    char byte;
+    rig_admit(rig, arg, &accepted);
+    EXPECT(rig_recv(rig, accepted, &byte, 1), 1);
+}
+
 SCENARIO_FOR(two_threads_drive_one_connect, LISTENER | WAITS)
 {
-    weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
+    weir_socket *listener = rig_listener(rig), *s = rig_open(rig);
     weir_address where = rig_where(listener);
+    struct rig_thread *peer = rig_go(rig, admit_and_receive, listener);
     EXPECT(weir_set_blocking(s, false), 0);
     int rc = weir_connect_address(s, &where);
     CHECK(rc == 0 || rc == -EINPROGRESS);
     EXPECT(weir_set_blocking(s, true), 0);
     struct rig_thread *t = rig_go(rig, send_through, s);
     EXPECT(weir_wait(s, WEIR_WRITABLE), WEIR_WRITABLE);
-    char byte;
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
-    EXPECT(rig_recv(rig, accepted, &byte, 1), 1);
     rig_join(t);
+    rig_join(peer);
 }

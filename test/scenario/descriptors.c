@@ -243,8 +243,7 @@ SCENARIO_FOR(unix_names_as_hosts, LISTENER | LOCAL)
     EXPECT(weir_listen(listener, 0), 0);
     EXPECT(weir_local_address(listener, &where), 0);
     CHECK(weir_address_equal(&where, &place));
-    EXPECT(rig_connect(rig, s, text, 0), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet_by_name(rig, s, text, listener, &accepted);
     EXPECT(weir_peer_address(s, &where), 0);
     CHECK(weir_address_equal(&where, &place));
 }

@@ -239,7 +239,7 @@ SCENARIO(close_delivers_what_was_sent)
     CHECK(!memcmp(buf, "goodbye", 7));
 }
 
-SCENARIO_FOR(drop_says_nothing_more_than_close, CONNECTION)
+SCENARIO_FOR(drop_says_nothing, CONNECTION)
 {
     weir_socket *a, *b;
     char buf[8];
@@ -248,7 +248,7 @@ SCENARIO_FOR(drop_says_nothing_more_than_close, CONNECTION)
     rig_forget(rig, a);
     EXPECT(weir_drop(a), 0);
     EXPECT(rig_recv(rig, b, buf, sizeof buf), 7);
-    EXPECT(rig_recv(rig, b, buf, sizeof buf), 0);
+    EXPECT(rig_recv(rig, b, buf, sizeof buf), rig->transport->end_of_abort);
 }
 
 /* ---- finish --------------------------------------------------------------------------------- */
@@ -303,14 +303,13 @@ SCENARIO_FOR(finish_waits_for_the_peer, CONNECTION)
     EXPECT(weir_finish(a), 0);
 }
 
-SCENARIO_FOR(finish_of_a_conversation_that_was_reset, CONNECTION | RAW)
+SCENARIO_FOR(finish_of_a_conversation_that_was_reset, CONNECTION)
 {
-    weir_socket *s;
-    int fd;
-    rig_raw_pair(rig, &s, &fd);
-    rig_raw_reset(rig, s, fd);
-    EXPECT(rig_finish(rig, s), -ECONNRESET);
-    EXPECT(rig_finish(rig, s), -ECONNRESET);
+    weir_socket *a, *b;
+    rig_pair(rig, &a, &b);
+    rig_reset(rig, a, b);
+    EXPECT(rig_finish(rig, a), -ECONNRESET);
+    EXPECT(rig_finish(rig, a), -ECONNRESET);
 }
 
 SCENARIO_FOR(abort_wakes_a_finish, CONNECTION)

@@ -33,8 +33,7 @@ SCENARIO_FOR(close_in_a_child_leaves_the_parents_listener, LISTENER)
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
     weir_address where = rig_where(listener);
     rig_wait_child(rig_fork(rig, close_it, listener));
-    EXPECT(rig_connect_address(rig, s, &where), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet(rig, s, &where, listener, &accepted);
 }
 
 /* The child waits, too: it must not do so with what belongs to the parent. */
@@ -46,7 +45,7 @@ static void serve(struct rig *rig, void *arg)
     EXPECT(rig_send(rig, arg, "answer", 6), 6);
 }
 
-SCENARIO(child_goes_on_with_an_inherited_conversation)
+SCENARIO_FOR(child_goes_on_with_an_inherited_conversation, PLAIN)
 {
     weir_socket *a, *b;
     char buf[8];
@@ -61,7 +60,7 @@ SCENARIO(child_goes_on_with_an_inherited_conversation)
 static void accept_and_serve(struct rig *rig, void *arg)
 {
     weir_socket *accepted;
-    EXPECT(rig_accept(rig, arg, &accepted), 0);
+    rig_admit(rig, arg, &accepted);
     serve(rig, accepted);
 }
 
@@ -71,7 +70,7 @@ SCENARIO_FOR(child_accepts_from_an_inherited_listener, LISTENER)
     weir_address where = rig_where(listener);
     char buf[8];
     pid_t child = rig_fork(rig, accept_and_serve, listener);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
+    rig_arrive(rig, s, &where);
     EXPECT(rig_send(rig, s, "question", 8), 8);
     EXPECT(rig_recv(rig, s, buf, sizeof buf), 6);
     rig_wait_child(child);
@@ -177,7 +176,7 @@ static void poll_in_child(struct rig *rig, void *arg)
     EXPECT(weir_poller_close(p), 0);
 }
 
-SCENARIO(child_makes_a_poller_of_its_own)
+SCENARIO_FOR(child_makes_a_poller_of_its_own, PLAIN)
 {
     weir_socket *a, *b;
     weir_poller *p;

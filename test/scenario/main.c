@@ -92,6 +92,15 @@ static bool fits(const struct rig *rig, const struct scenario *scenario)
     return !(scenario->needs & ~has);
 }
 
+/* Each scenario draws numbers of its own. */
+static uint64_t beginning_of(const char *name)
+{
+    uint64_t hash = 0;
+    while (*name)
+        hash = (hash << 5) + hash + (unsigned char)*name++;
+    return hash;
+}
+
 static int run_row(const struct rig *row, const char *only)
 {
     static const char *const words[] = {"ok", "not ok", "skipped", "not ok"};
@@ -104,7 +113,8 @@ static int run_row(const struct rig *row, const char *only)
                           .mode = row->mode,
                           .transport = row->transport,
                           .eintr = row->eintr,
-                          .seed = row->seed};
+                          .seed = row->seed,
+                          .drawn = beginning_of(s->name)};
         int outcome = run_one(&rig);
         counts[outcome]++;
         printf("%s %d %s\n", words[outcome], ++number, s->name);
@@ -250,5 +260,12 @@ int main(int argc, char **argv)
     }
     if (!model_works(row.model))
         return 77;
-    return run_row(&row, only);
+    int rc = rig_prepare(row.transport);
+    if (rc < 0) {
+        printf("skipped: %s does not work here: %s\n", row.transport->name, weir_strerror(rc));
+        return 77;
+    }
+    int failed = run_row(&row, only);
+    rig_unprepare();
+    return failed;
 }

@@ -11,18 +11,36 @@ static struct msghdr message_of(struct iovec *vectors, size_t count)
     return (struct msghdr){.msg_iov = vectors, .msg_iovlen = count};
 }
 
+/* Takes `len` bytes, of a stream perhaps in parts; `vectors` is used up. */
+static void receive_all(struct rig *rig, weir_socket *s, struct iovec *vectors, size_t count,
+                        size_t len)
+{
+    struct msghdr message = message_of(vectors, count);
+    while (len) {
+        ssize_t n = rig_recvmsg(rig, s, &message, 0);
+        CHECK(n > 0 && (size_t)n <= len && !(message.msg_flags & MSG_TRUNC));
+        CHECK((size_t)n == len || rig->transport->has & HANDSHAKE);
+        len -= (size_t)n;
+        for (; (size_t)n >= message.msg_iov->iov_len && message.msg_iovlen > 1; message.msg_iov++) {
+            n -= (ssize_t)message.msg_iov->iov_len;
+            message.msg_iovlen--;
+        }
+        message.msg_iov->iov_base = (char *)message.msg_iov->iov_base + n;
+        message.msg_iov->iov_len -= (size_t)n;
+    }
+}
+
 SCENARIO(vectors_are_joined_and_split)
 {
     weir_socket *a, *b;
     char first[3], second[1], third[8];
     struct iovec out[] = {{(char[]){"ab"}, 2}, {NULL, 0}, {(char[]){"cdef"}, 4}};
     struct iovec in[] = {{first, 3}, {second, 1}, {third, 8}};
-    struct msghdr message = message_of(out, 3), reply = message_of(in, 3);
+    struct msghdr message = message_of(out, 3);
     rig_pair(rig, &a, &b);
     EXPECT(rig_sendmsg(rig, a, &message, 0), 6);
-    EXPECT(rig_recvmsg(rig, b, &reply, 0), 6);
+    receive_all(rig, b, in, 3, 6);
     CHECK(!memcmp(first, "abc", 3) && second[0] == 'd' && !memcmp(third, "ef", 2));
-    CHECK(!(reply.msg_flags & MSG_TRUNC));
 }
 
 SCENARIO(peek_leaves_it_there)
@@ -210,7 +228,7 @@ SCENARIO_FOR(too_many_vectors, STREAM)
     EXPECT(rig_recv_exact(rig, b, buf, sizeof buf, &done), 0);
 }
 
-SCENARIO_FOR(urgent_byte, TCP)
+SCENARIO_FOR(urgent_byte, TCP | PLAIN)
 {
     weir_socket *a, *b;
     char byte = '!', buf[4];

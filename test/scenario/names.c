@@ -54,10 +54,9 @@ SCENARIO_FOR(name_from_the_programs_resolver, TCP | NAMES)
     weir_address where = rig_where(listener), peer;
     note(&book, loopback(rig));
     EXPECT(weir_set_resolver(look_up, &book), 0);
-    EXPECT(rig_connect(rig, s, "known.test", weir_address_port(&where)), 0);
+    rig_meet_by_name(rig, s, "known.test", listener, &accepted);
     EXPECT(weir_peer_address(s, &peer), 0);
     CHECK(weir_address_equal(&peer, &where));
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
     CHECK(atomic_load(&book.asked) >= 1);
     EXPECT(weir_set_resolver(NULL, NULL), 0);
 }
@@ -82,12 +81,10 @@ SCENARIO_FOR(name_whose_first_address_refuses, TCP | NAMES)
 {
     struct book book = {.count = 0};
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
-    weir_address where = rig_where(listener);
     note(&book, other_loopback(rig));
     note(&book, loopback(rig));
     EXPECT(weir_set_resolver(look_up, &book), 0);
-    EXPECT(rig_connect(rig, s, "known.test", weir_address_port(&where)), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet_by_name(rig, s, "known.test", listener, &accepted);
     EXPECT(weir_set_resolver(NULL, NULL), 0);
 }
 
@@ -149,11 +146,9 @@ SCENARIO_FOR(name_to_bind_to, TCP | NAMES)
 SCENARIO_FOR(name_of_this_machine, TCP | NAMES)
 {
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
-    weir_address where = rig_where(listener);
     if (rig->transport->family != AF_INET)
         rig_skip("not every hosts file has an IPv6 address for localhost");
-    EXPECT(rig_connect(rig, s, "localhost", weir_address_port(&where)), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet_by_name(rig, s, "localhost", listener, &accepted);
 }
 
 /* ---- name servers --------------------------------------------------------------------------- */
@@ -179,10 +174,8 @@ static void close_dns(struct stub_dns *dns)
 SCENARIO_FOR(name_server_answers, TCP | NAMES)
 {
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
-    weir_address where = rig_where(listener);
     struct stub_dns *dns = open_dns(rig, "www.test", "");
-    EXPECT(rig_connect(rig, s, "www.test", weir_address_port(&where)), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet_by_name(rig, s, "www.test", listener, &accepted);
     close_dns(dns);
 }
 
@@ -300,7 +293,7 @@ SCENARIO_FOR(name_server_is_silent_and_nobody_waits, TCP | NAMES)
 
 SCENARIO_FOR(name_server_answers_late, TCP | NAMES)
 {
-    weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
+    weir_socket *listener = rig_listener(rig), *s = rig_open(rig);
     weir_address where = rig_where(listener);
     struct stub_dns *dns = open_dns(rig, "www.test", "hold");
     weir_poller *p;
@@ -308,6 +301,7 @@ SCENARIO_FOR(name_server_answers_late, TCP | NAMES)
     EXPECT(weir_poller_open(&p), 0);
     EXPECT(weir_poller_add(p, s, WEIR_WRITABLE, NULL), 0);
     EXPECT(weir_set_blocking(s, false), 0);
+    struct rig_thread *t = rig_go(rig, rig_admit_one, listener);
     EXPECT(weir_connect(s, "www.test", weir_address_port(&where)), -EINPROGRESS);
     stub_dns_wait(dns, "www.test", 0, 1);
     EXPECT(weir_connect_status(s), -EINPROGRESS);
@@ -317,7 +311,7 @@ SCENARIO_FOR(name_server_answers_late, TCP | NAMES)
     CHECK(event.socket == s && event.events == WEIR_WRITABLE);
     EXPECT(weir_connect_status(s), 0);
     EXPECT(weir_poller_close(p), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_join(t);
     close_dns(dns);
 }
 
@@ -330,12 +324,10 @@ static void release(struct rig *rig, void *arg)
 SCENARIO_FOR(name_wakes_a_connect, TCP | NAMES)
 {
     weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *accepted;
-    weir_address where = rig_where(listener);
     struct stub_dns *dns = open_dns(rig, "www.test", "hold");
     struct rig_thread *t = rig_when_asleep(rig, release, dns);
-    EXPECT(rig_connect(rig, s, "www.test", weir_address_port(&where)), 0);
+    rig_meet_by_name(rig, s, "www.test", listener, &accepted);
     rig_join(t);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
     close_dns(dns);
 }
 
@@ -358,14 +350,10 @@ SCENARIO_FOR(abort_wakes_a_look_up, TCP | NAMES)
 /* The other family's answer is waited for only a moment. */
 SCENARIO_FOR(name_server_is_silent_about_one_family, TCP | NAMES)
 {
-    weir_socket *listener = rig_listener(rig), *s, *accepted;
-    weir_address where = rig_where(listener);
+    weir_socket *listener = rig_listener(rig), *s = rig_open_family(rig, AF_UNSPEC), *accepted;
     bool v4 = rig->transport->family == AF_INET;
     struct stub_dns *dns = open_dns(rig, "www.test", v4 ? "silent/aaaa" : "silent/a");
-    EXPECT(weir_socket_open(&s, AF_UNSPEC, SOCK_STREAM, 0), 0);
-    rig_set_mode(rig, rig_keep(rig, s));
-    EXPECT(rig_connect(rig, s, "www.test", weir_address_port(&where)), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet_by_name(rig, s, "www.test", listener, &accepted);
     close_dns(dns);
 }
 
@@ -400,7 +388,7 @@ static void go_on_connecting(struct rig *rig, void *arg)
     EXPECT(weir_send(b->s, "x", 1), 1);
 }
 
-SCENARIO_FOR(fork_in_the_middle_of_a_look_up, TCP | NAMES)
+SCENARIO_FOR(fork_in_the_middle_of_a_look_up, TCP | NAMES | PLAIN)
 {
     weir_socket *listener = rig_listener(rig), *accepted;
     weir_address where = rig_where(listener);
@@ -424,8 +412,7 @@ SCENARIO_FOR(fork_in_the_middle_of_a_look_up, TCP | NAMES)
 static void connect_by_name(struct rig *rig, void *arg)
 {
     const struct by_name *b = arg;
-    weir_socket *s = rig_open(rig);
-    EXPECT(rig_connect(rig, s, "other.test", b->port), 0);
+    rig_arrive_by_name(rig, rig_open(rig), "other.test", b->port);
 }
 
 SCENARIO_FOR(child_looks_names_up, TCP | NAMES)
@@ -434,8 +421,13 @@ SCENARIO_FOR(child_looks_names_up, TCP | NAMES)
     weir_address where = rig_where(listener);
     struct by_name b = {rig_open(rig), weir_address_port(&where)};
     struct stub_dns *dns = open_dns(rig, "*", "");
-    EXPECT(rig_connect(rig, b.s, "www.test", b.port), 0);
+    struct rig_thread *t[3];
+    for (int i = 0; i < 3; i++)
+        t[i] = rig_go(rig, rig_admit_one, listener);
+    rig_arrive_by_name(rig, b.s, "www.test", b.port);
     rig_wait_child(rig_fork(rig, connect_by_name, &b));
     rig_wait_child(rig_fork(rig, connect_by_name, &b));
+    for (int i = 0; i < 3; i++)
+        rig_join(t[i]);
     close_dns(dns);
 }

@@ -26,8 +26,7 @@ SCENARIO_FOR(option_before_and_after_connecting, LISTENER)
     on = 0;
     EXPECT(weir_set_option(s, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on),
            0); /* the last one counts */
-    EXPECT(rig_connect_address(rig, s, &where), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet(rig, s, &where, listener, &accepted);
     EXPECT(get_int(s, SOL_SOCKET, SO_SNDBUF), 2 * size);
     EXPECT(get_int(s, SOL_SOCKET, SO_KEEPALIVE), 0);
     on = 1;
@@ -44,11 +43,24 @@ SCENARIO_FOR(option_of_tcp, TCP)
     EXPECT(weir_bind_address(listener, &place), 0);
     EXPECT(weir_listen(listener, 0), 0);
     weir_address where = rig_where(listener);
-    EXPECT(rig_connect_address(rig, s, &where), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
-    EXPECT(get_int(s, IPPROTO_TCP, TCP_NODELAY), 0); /* left to the program */
+    rig_meet(rig, s, &where, listener, &accepted);
+    EXPECT(get_int(s, IPPROTO_TCP, TCP_NODELAY), rig->tls != NULL); /* or left to the program */
     EXPECT(get_int(listener, IPPROTO_TCP, TCP_NODELAY), 1);
     EXPECT(get_int(accepted, IPPROTO_TCP, TCP_NODELAY), 1); /* inherited */
+}
+
+/* With TLS it is on by itself, for those that are accepted too. */
+SCENARIO_FOR(small_messages_over_tls, HANDSHAKE)
+{
+    weir_socket *listener = rig_listener(rig), *s = rig_open(rig), *late = rig_open(rig), *accepted;
+    weir_address where = rig_where(listener);
+    int off = 0;
+    rig_meet(rig, s, &where, listener, &accepted);
+    EXPECT(get_int(s, IPPROTO_TCP, TCP_NODELAY), 1);
+    EXPECT(get_int(accepted, IPPROTO_TCP, TCP_NODELAY), 1);
+    EXPECT(weir_set_option(late, IPPROTO_TCP, TCP_NODELAY, &off, sizeof off), 0);
+    rig_meet(rig, late, &where, listener, &accepted);
+    EXPECT(get_int(late, IPPROTO_TCP, TCP_NODELAY), 0);
 }
 
 SCENARIO(option_that_is_wrong)

@@ -102,15 +102,14 @@ SCENARIO(poller_picks_the_ready_ones)
     EXPECT(weir_poller_close(p), 0);
 }
 
-SCENARIO_FOR(poller_reports_the_end_and_resets, CONNECTION | RAW)
+SCENARIO_FOR(poller_reports_the_end_and_resets, CONNECTION)
 {
-    weir_socket *a, *b, *s;
-    int fd;
+    weir_socket *a, *b, *s, *peer;
     weir_poller *p;
     weir_event event;
     char byte;
     rig_pair(rig, &a, &b);
-    rig_raw_pair(rig, &s, &fd);
+    rig_pair(rig, &s, &peer);
     EXPECT(weir_poller_open(&p), 0);
     EXPECT(weir_poller_add(p, a, WEIR_READABLE, NULL), 0);
     rig_close(rig, b);
@@ -119,7 +118,7 @@ SCENARIO_FOR(poller_reports_the_end_and_resets, CONNECTION | RAW)
     EXPECT(rig_recv(rig, a, &byte, 1), 0);
     EXPECT(weir_poller_remove(p, a), 0);
     EXPECT(weir_poller_add(p, s, WEIR_READABLE, NULL), 0);
-    rig_raw_reset(rig, s, fd);
+    rig_reset(rig, s, peer);
     EXPECT(weir_poller_wait(p, &event, 1, -1), 1);
     CHECK(event.socket == s && event.events == WEIR_READABLE);
     EXPECT(rig_recv(rig, s, &byte, 1), -ECONNRESET);
@@ -292,7 +291,8 @@ SCENARIO_FOR(poller_in_a_foreign_loop_drives_a_connect, LISTENER)
 
 SCENARIO_FOR(poller_accepts, LISTENER)
 {
-    weir_socket *listener = rig_listener(rig), *s[10], *accepted;
+    weir_socket *listener = rig_listener(rig), *accepted[10], *none;
+    struct rig_thread *t[10];
     weir_address where = rig_where(listener);
     weir_poller *p;
     weir_event event;
@@ -300,18 +300,20 @@ SCENARIO_FOR(poller_accepts, LISTENER)
     EXPECT(weir_poller_open(&p), 0);
     EXPECT(weir_poller_add(p, listener, WEIR_READABLE, NULL), 0);
     EXPECT(weir_poller_wait(p, &event, 1, 0), 0);
-    for (int i = 0; i < 10; i++) {
-        s[i] = rig_open(rig);
-        EXPECT(rig_connect_address(rig, s[i], &where), 0);
-    }
+    for (int i = 0; i < 10; i++)
+        t[i] = rig_visit(rig, rig_open(rig), &where);
     for (int i = 0; i < 10; i++) {
         EXPECT(weir_poller_wait(p, &event, 1, -1), 1);
-        EXPECT(weir_accept(listener, &accepted), 0);
-        rig_keep(rig, accepted);
+        EXPECT(weir_accept(listener, &accepted[i]), 0);
+        rig_keep(rig, accepted[i]);
     }
     EXPECT(weir_poller_wait(p, &event, 1, 0), 0);
-    EXPECT(weir_accept(listener, &accepted), -EAGAIN);
+    EXPECT(weir_accept(listener, &none), -EAGAIN);
     EXPECT(weir_poller_close(p), 0);
+    for (int i = 0; i < 10; i++)
+        rig_welcome(rig, accepted[i]);
+    for (int i = 0; i < 10; i++)
+        rig_join(t[i]);
 }
 
 /* Room to send is reported when there is some again. */
@@ -331,8 +333,10 @@ SCENARIO_FOR(poller_reports_room, STREAM)
     while ((n = weir_send(a, block, sizeof block)) > 0)
         sent += (size_t)n;
     EXPECT(n, -EAGAIN);
+    struct rig_thread *t = rig_push(rig, a);
     for (size_t got = 0; got < sent; got += (size_t)n)
         CHECK((n = rig_recv(rig, b, block, sizeof block)) > 0);
+    rig_join(t);
     EXPECT(weir_poller_wait(p, &event, 1, -1), 1);
     CHECK(event.events == WEIR_WRITABLE);
     CHECK(weir_send(a, block, sizeof block) > 0);

@@ -92,11 +92,13 @@ SCENARIO_FOR(send_with_no_room, STREAM)
     while ((more = RIG_BRIEFLY(rig, a, WEIR_WRITABLE, weir_send(a, sink, sizeof sink))) > 0)
         sent += (size_t)more;
     EXPECT(more, WEIR_EDEADLINE);
+    struct rig_thread *t = rig_push(rig, a);
     while (got < sent) {
         ssize_t n = rig_recv(rig, b, sink, sizeof sink);
         CHECK(n > 0);
         got += (size_t)n;
     }
+    rig_join(t);
     CHECK(got == sent); /* what was refused was not sent after all */
     EXPECT(rig_send(rig, a, "x", 1), 1);
     EXPECT(rig_recv(rig, b, sink, sizeof sink), 1);
@@ -118,18 +120,17 @@ SCENARIO_FOR(send_wakes_for_room, STREAM)
     fill(a);
     struct rig_thread *t = rig_when_asleep(rig, drain, b);
     EXPECT(rig_send(rig, a, "x", 1), 1);
-    EXPECT(weir_shutdown(a, SHUT_WR), 0);
+    EXPECT(rig_shutdown(rig, a), 0);
     rig_join(t);
 }
 
-SCENARIO_FOR(recv_timeout_keeps_late_bytes, RAW)
+SCENARIO(recv_timeout_keeps_late_bytes)
 {
-    weir_socket *s;
-    int fd;
+    weir_socket *s, *peer;
     char buf[8];
-    rig_raw_pair(rig, &s, &fd);
+    rig_pair(rig, &s, &peer);
     EXPECT(RIG_BRIEFLY(rig, s, WEIR_READABLE, weir_recv(s, buf, sizeof buf)), WEIR_EDEADLINE);
-    CHECK(send(fd, "late", 4, 0) == 4);
+    EXPECT(rig_send(rig, peer, "late", 4), 4);
     EXPECT(rig_recv(rig, s, buf, sizeof buf), 4);
     CHECK(!memcmp(buf, "late", 4));
 }
@@ -217,27 +218,25 @@ SCENARIO(shutdown_with_wrong_arguments)
 
 /* ---- peers that go away --------------------------------------------------------------------- */
 
-SCENARIO_FOR(reset_stays, CONNECTION | RAW)
+SCENARIO_FOR(reset_stays, CONNECTION)
 {
-    weir_socket *s;
-    int fd;
+    weir_socket *s, *peer;
     char byte;
-    rig_raw_pair(rig, &s, &fd);
-    rig_raw_reset(rig, s, fd);
+    rig_pair(rig, &s, &peer);
+    rig_reset(rig, s, peer);
     for (int i = 0; i < 3; i++) {
         EXPECT(rig_recv(rig, s, &byte, 1), -ECONNRESET);
         EXPECT(rig_send(rig, s, "x", 1), -ECONNRESET);
     }
 }
 
-SCENARIO_FOR(reset_stays_in_whole_calls, STREAM | RAW)
+SCENARIO_FOR(reset_stays_in_whole_calls, STREAM)
 {
-    weir_socket *s;
-    int fd;
+    weir_socket *s, *peer;
     char byte;
     size_t done = 0;
-    rig_raw_pair(rig, &s, &fd);
-    rig_raw_reset(rig, s, fd);
+    rig_pair(rig, &s, &peer);
+    rig_reset(rig, s, peer);
     for (int i = 0; i < 3; i++) {
         EXPECT(rig_recv_exact(rig, s, &byte, 1, &done), -ECONNRESET);
         EXPECT(rig_send_all(rig, s, "x", 1, &done), -ECONNRESET);
@@ -250,38 +249,32 @@ SCENARIO_FOR(reset_stays_in_whole_calls, STREAM | RAW)
 }
 
 /* The kernel keeps the bytes that came before the reset; they must not be lost here. */
-SCENARIO_FOR(reset_after_data, STREAM | RAW)
+SCENARIO_FOR(reset_after_data, STREAM)
 {
-    weir_socket *s;
-    int fd;
+    weir_socket *s, *peer;
     char buf[8];
-    rig_raw_pair(rig, &s, &fd);
-    CHECK(send(fd, "last", 4, 0) == 4);
-    rig_raw_reset(rig, s, fd);
+    rig_pair(rig, &s, &peer);
+    EXPECT(rig_send(rig, peer, "last", 4), 4);
+    rig_reset(rig, s, peer);
     EXPECT(rig_recv(rig, s, buf, sizeof buf), 4);
     CHECK(!memcmp(buf, "last", 4));
     EXPECT(rig_recv(rig, s, buf, sizeof buf), -ECONNRESET);
     EXPECT(rig_recv(rig, s, buf, sizeof buf), -ECONNRESET);
 }
 
-struct raw_end {
-    weir_socket *s;
-    int fd;
-};
-
 static void reset(struct rig *rig, void *arg)
 {
-    struct raw_end *end = arg;
-    rig_raw_reset(rig, end->s, end->fd);
+    weir_socket *const *ends = arg;
+    rig_reset(rig, ends[0], ends[1]);
 }
 
-SCENARIO_FOR(reset_wakes_a_receiver, CONNECTION | RAW)
+SCENARIO_FOR(reset_wakes_a_receiver, CONNECTION)
 {
-    struct raw_end end;
+    weir_socket *ends[2];
     char byte;
-    rig_raw_pair(rig, &end.s, &end.fd);
-    struct rig_thread *t = rig_when_asleep(rig, reset, &end);
-    EXPECT(rig_recv(rig, end.s, &byte, 1), -ECONNRESET);
+    rig_pair(rig, &ends[0], &ends[1]);
+    struct rig_thread *t = rig_when_asleep(rig, reset, ends);
+    EXPECT(rig_recv(rig, ends[0], &byte, 1), -ECONNRESET);
     rig_join(t);
 }
 

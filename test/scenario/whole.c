@@ -52,7 +52,7 @@ SCENARIO_FOR(recv_exact_takes_all_of_it, STREAM)
 }
 
 struct trickle {
-    int fd;
+    weir_socket *s;
     const char *text;
 };
 
@@ -62,39 +62,38 @@ static void trickle(struct rig *rig, void *arg)
     const struct trickle *t = arg;
     for (const char *at = t->text; *at; at++) {
         rig_until_starter_sleeps(rig);
-        CHECK(send(t->fd, at, 1, 0) == 1);
+        EXPECT(rig_send(rig, t->s, at, 1), 1);
     }
 }
 
-SCENARIO_FOR(recv_exact_from_a_peer_that_trickles, STREAM | RAW)
+SCENARIO_FOR(recv_exact_from_a_peer_that_trickles, STREAM)
 {
     weir_socket *s;
     struct trickle peer = {.text = "one byte at a time"};
     char buf[18];
     size_t done = 0;
-    rig_raw_pair(rig, &s, &peer.fd);
+    rig_pair(rig, &s, &peer.s);
     struct rig_thread *t = rig_go(rig, trickle, &peer);
     EXPECT(rig_recv_exact(rig, s, buf, sizeof buf, &done), 0);
     CHECK(done == sizeof buf && !memcmp(buf, peer.text, sizeof buf));
     rig_join(t);
 }
 
-SCENARIO_FOR(recv_exact_resumes_after_a_limit, STREAM | RAW)
+SCENARIO_FOR(recv_exact_resumes_after_a_limit, STREAM)
 {
-    weir_socket *s;
-    int fd;
+    weir_socket *s, *peer;
     char buf[10];
     size_t done = 0;
-    rig_raw_pair(rig, &s, &fd);
-    CHECK(send(fd, "0123", 4, 0) == 4);
+    rig_pair(rig, &s, &peer);
+    EXPECT(rig_send(rig, peer, "0123", 4), 4);
     EXPECT(RIG_BRIEFLY(rig, s, WEIR_READABLE, weir_recv_exact(s, buf, sizeof buf, &done)),
            WEIR_EDEADLINE);
     EXPECT(done, 4);
-    CHECK(send(fd, "456", 3, 0) == 3);
+    EXPECT(rig_send(rig, peer, "456", 3), 3);
     EXPECT(RIG_BRIEFLY(rig, s, WEIR_READABLE, weir_recv_exact(s, buf, sizeof buf, &done)),
            WEIR_EDEADLINE);
     EXPECT(done, 7);
-    CHECK(send(fd, "789more", 7, 0) == 7);
+    EXPECT(rig_send(rig, peer, "789more", 7), 7);
     EXPECT(rig_recv_exact(rig, s, buf, sizeof buf, &done), 0);
     EXPECT(done, 10);
     CHECK(!memcmp(buf, "0123456789", 10));
@@ -115,7 +114,9 @@ SCENARIO_FOR(send_all_resumes_after_a_limit, STREAM)
         EXPECT(rc, done < LARGE ? WEIR_EDEADLINE : 0);
         CHECK(done >= before);
         /* All that it says was sent is there, and nothing else. */
+        struct rig_thread *t = rig_push(rig, a);
         EXPECT(rig_recv_exact(rig, b, copy, done, &got), 0);
+        rig_join(t);
     }
     CHECK(rig_is_filled(copy, LARGE, 3, 0));
     EXPECT(weir_set_blocking(b, false), 0);
@@ -138,7 +139,9 @@ SCENARIO_FOR(send_all_counts_what_went_before_it_would_wait, STREAM)
     size_t sent = done;
     EXPECT(weir_send_all(a, data, LARGE, &done), -EAGAIN);
     CHECK(done >= sent);
+    struct rig_thread *t = rig_push(rig, a);
     EXPECT(rig_recv_exact(rig, b, data, done, &got), 0);
+    rig_join(t);
     CHECK(rig_is_filled(data, got, 5, 0));
     free(data);
 }
@@ -163,15 +166,14 @@ SCENARIO_FOR(recv_exact_at_the_end, STREAM)
     EXPECT(rig_recv(rig, b, buf, sizeof buf), 0); /* an end is not an error */
 }
 
-SCENARIO_FOR(recv_exact_before_a_reset, STREAM | RAW)
+SCENARIO_FOR(recv_exact_before_a_reset, STREAM)
 {
-    weir_socket *s;
-    int fd;
+    weir_socket *s, *peer;
     char buf[8];
     size_t done = 0;
-    rig_raw_pair(rig, &s, &fd);
-    CHECK(send(fd, "half", 4, 0) == 4);
-    rig_raw_reset(rig, s, fd);
+    rig_pair(rig, &s, &peer);
+    EXPECT(rig_send(rig, peer, "half", 4), 4);
+    rig_reset(rig, s, peer);
     EXPECT(rig_recv_exact(rig, s, buf, sizeof buf, &done), -ECONNRESET);
     EXPECT(done, 4);
     CHECK(!memcmp(buf, "half", 4));

@@ -92,36 +92,61 @@ SCENARIO_FOR(hosts_that_are_no_names, TCP)
     EXPECT(weir_bind_address(s, &place), 0); /* unharmed */
 }
 
-SCENARIO_FOR(dial_and_listen_on, LISTENER | STREAM)
+#define TARGET_MAX (WEIR_ADDRESS_TEXT_MAX + 8)
+
+static const char *target_of(const struct rig *rig, const weir_address *a, char buf[TARGET_MAX])
 {
     char text[WEIR_ADDRESS_TEXT_MAX];
-    weir_address place = rig_place(rig), where;
-    weir_socket *listener, *s, *accepted;
+    weir_address_format(a, text, sizeof text);
+    snprintf(buf, TARGET_MAX, "%s%s", rig->transport->scheme, text);
+    return buf;
+}
+
+struct admission {
+    weir_socket *listener, *accepted;
+};
+
+static void admit(struct rig *rig, void *arg)
+{
+    struct admission *a = arg;
+    rig_admit(rig, a->listener, &a->accepted);
+}
+
+SCENARIO_FOR(dial_and_listen_on, LISTENER | STREAM)
+{
+    char target[TARGET_MAX], byte;
+    weir_address place = rig_place(rig);
+    struct admission a;
+    weir_socket *s;
     bool nonblocking = rig->mode->kind == MODE_NONBLOCKING;
-    weir_address_format(&place, text, sizeof text);
-    EXPECT(weir_listen_on(&listener, text, WEIR_LISTEN_OPTIONS(.nonblocking = nonblocking)), 0);
-    rig_set_mode(rig, rig_keep(rig, listener));
-    EXPECT(weir_get_blocking(listener), !nonblocking);
-    where = rig_where(listener);
-    weir_address_format(&where, text, sizeof text);
-    int rc = weir_dial(&s, text, WEIR_DIAL_OPTIONS(.nonblocking = nonblocking));
+    EXPECT(weir_listen_on(&a.listener, target_of(rig, &place, target),
+                          WEIR_LISTEN_OPTIONS(.nonblocking = nonblocking, .tls = rig->tls)),
+           0);
+    rig_set_mode(rig, rig_keep(rig, a.listener));
+    EXPECT(weir_get_blocking(a.listener), !nonblocking);
+    place = rig_where(a.listener);
+    struct rig_thread *t = rig_go(rig, admit, &a);
+    int rc = weir_dial(
+        &s, target_of(rig, &place, target),
+        WEIR_DIAL_OPTIONS(.nonblocking = nonblocking, .tls = rig->tls, .tls_name = rig->tls_name));
     CHECK(rc == 0 || (nonblocking && rc == -EINPROGRESS));
     rig_set_mode(rig, rig_keep(rig, s));
     EXPECT(weir_get_blocking(s), !nonblocking);
     EXPECT(weir_wait(s, WEIR_WRITABLE), WEIR_WRITABLE);
     EXPECT(weir_connect_status(s), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_take_greeting(rig, s);
+    rig_join(t);
     EXPECT(rig_send(rig, s, "x", 1), 1);
-    EXPECT(rig_recv(rig, accepted, text, 1), 1);
+    EXPECT(rig_recv(rig, a.accepted, &byte, 1), 1);
 }
 
 SCENARIO_FOR(dial_that_fails_tells_why, LISTENER | STREAM)
 {
-    char text[WEIR_ADDRESS_TEXT_MAX];
+    char text[WEIR_ADDRESS_TEXT_MAX], target[TARGET_MAX];
     weir_address nobody = rig_nobody(rig);
     weir_socket *s = (weir_socket *)rig;
     weir_address_format(&nobody, text, sizeof text);
-    EXPECT(weir_dial(&s, text, NULL), -ECONNREFUSED);
+    EXPECT(weir_dial(&s, target_of(rig, &nobody, target), NULL), -ECONNREFUSED);
     CHECK(s == (weir_socket *)rig);
     EXPECT_STORY(NULL, "refused");
     EXPECT_STORY(NULL, text);
@@ -129,11 +154,11 @@ SCENARIO_FOR(dial_that_fails_tells_why, LISTENER | STREAM)
 
 SCENARIO_FOR(dial_has_a_timeout, LISTENER | STREAM)
 {
-    char text[WEIR_ADDRESS_TEXT_MAX];
+    char text[TARGET_MAX];
     weir_address full;
     weir_socket *s = (weir_socket *)rig;
     rig_full_listener(rig, &full);
-    weir_address_format(&full, text, sizeof text);
+    target_of(rig, &full, text);
     EXPECT(weir_dial(&s, text, WEIR_DIAL_OPTIONS(.timeout_ms = RIG_MOMENT_MS)), WEIR_EDEADLINE);
     CHECK(s == (weir_socket *)rig);
     {
@@ -151,15 +176,19 @@ SCENARIO_FOR(dial_has_a_timeout, LISTENER | STREAM)
 SCENARIO_FOR(dial_from_an_address, TCP)
 {
     bool v4 = rig->transport->family == AF_INET;
-    char text[WEIR_ADDRESS_TEXT_MAX];
+    char text[TARGET_MAX];
     const char *local = v4 ? "127.0.0.4:0" : "[::1]:0";
-    weir_socket *listener = rig_listener(rig), *s, *accepted;
-    weir_address where = rig_where(listener), from, peer;
-    weir_address_format(&where, text, sizeof text);
-    EXPECT(weir_dial(&s, text, WEIR_DIAL_OPTIONS(.local = local)), 0);
+    struct admission a = {.listener = rig_listener(rig)};
+    weir_address where = rig_where(a.listener), from, peer;
+    weir_socket *s;
+    target_of(rig, &where, text);
+    struct rig_thread *t = rig_go(rig, admit, &a);
+    EXPECT(weir_dial(&s, text,
+                     WEIR_DIAL_OPTIONS(.local = local, .tls = rig->tls, .tls_name = rig->tls_name)),
+           0);
     rig_keep(rig, s);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
-    EXPECT(weir_peer_address(accepted, &peer), 0);
+    rig_join(t);
+    EXPECT(weir_peer_address(a.accepted, &peer), 0);
     EXPECT(weir_address_parse(local, &from), 0);
     EXPECT(weir_address_set_port(&from, weir_address_port(&peer)), 0);
     CHECK(weir_address_equal(&from, &peer));
@@ -194,11 +223,11 @@ SCENARIO_FOR(listen_on_every_address, TCP)
 {
     weir_socket *listener, *s = rig_open(rig), *accepted;
     const char *loopback = rig->transport->family == AF_INET ? "127.0.0.1" : "::1";
-    EXPECT(weir_listen_on(&listener, "tcp://*:0", NULL), 0);
+    char target[16];
+    snprintf(target, sizeof target, "%s*:0", rig->transport->scheme);
+    EXPECT(weir_listen_on(&listener, target, WEIR_LISTEN_OPTIONS(.tls = rig->tls)), 0);
     rig_set_mode(rig, rig_keep(rig, listener));
-    weir_address where = rig_where(listener);
-    EXPECT(rig_connect(rig, s, loopback, weir_address_port(&where)), 0);
-    EXPECT(rig_accept(rig, listener, &accepted), 0);
+    rig_meet_by_name(rig, s, loopback, listener, &accepted);
 }
 
 SCENARIO_FOR(errors_have_names, OWN)

@@ -19,7 +19,8 @@ clean_up() {
 trap clean_up EXIT
 
 fail() {
-    printf 'FAILED at line %s: %s\n' "${BASH_LINENO[0]}" "$*" >&2
+    local lines="${BASH_LINENO[*]}"
+    printf 'FAILED at line %s: %s\n' "${lines% 0}" "$*" >&2
     exit 1
 }
 

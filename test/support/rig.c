@@ -191,6 +191,19 @@ int rig_connect_briefly(struct rig *rig, weir_socket *s, const weir_address *a)
     return rc;
 }
 
+int rig_send_all(struct rig *rig, weir_socket *s, const void *buf, size_t len, size_t *done)
+{
+    int rc = (int)RIG_DONE(rig, s, WEIR_WRITABLE, weir_send_all(s, buf, len, done));
+    if (rc == 0 && rig->tls && rig->mode->kind == MODE_NONBLOCKING)
+        (void)rig_wait(rig, s, WEIR_WRITABLE);
+    return rc;
+}
+
+int rig_shutdown(struct rig *rig, weir_socket *s)
+{
+    return (int)RIG_DONE(rig, s, WEIR_WRITABLE, weir_shutdown(s, SHUT_WR));
+}
+
 int rig_accept(struct rig *rig, weir_socket *listener, weir_socket **ret)
 {
     int rc = (int)RIG_DONE(rig, listener, WEIR_READABLE, weir_accept(listener, ret));
@@ -361,6 +374,7 @@ void rig_run(struct rig *rig)
     if (rig->eintr)
         watch_storm_start();
     warm_up(rig);
+    tls_begin(rig);
     watch_fds(&rig->estate->before);
     rig->estate->threads_before = watch_threads();
     if (rig->model->models)
@@ -368,5 +382,6 @@ void rig_run(struct rig *rig)
     else
         run_body(rig);
     check_leftovers(rig);
+    tls_end(rig);
     free(rig->estate);
 }

@@ -33,6 +33,9 @@ enum need {
     WAITS = 1 << 10, /* calls wait, one way or another */
     NAMES = 1 << 11, /* may start the resolver, which keeps its thread and descriptors */
     TASKS = 1 << 12, /* what runs at the same time are tasks: they inherit, and can be cancelled */
+    PLAIN = 1 << 13, /* what is sent is what the kernel carries: a connect needs nobody at the other
+                        end, the descriptor is all there is, flags mean something */
+    HANDSHAKE = 1 << 14, /* TLS, and so not PLAIN */
 };
 
 struct rig;
@@ -75,6 +78,9 @@ struct transport {
     int family, type;
     unsigned has;
     bool abstract;
+    const char *scheme; /* of targets, in front of an address */
+    int end_of_abort;   /* what a receiver gets whose peer has gone without a word */
+    int tls_version;    /* the one that is spoken; 0 without TLS */
 };
 
 extern const struct model rig_models[]; /* ended by a NULL name */
@@ -92,6 +98,8 @@ struct rig {
     _Atomic uint64_t drawn;
     atomic_uint names;
     char dir[64];
+    weir_tls_config *tls;  /* for either end; NULL without TLS */
+    const char *tls_name;  /* of the server; the same */
     struct estate *estate; /* what is closed at the end */
 };
 
@@ -156,11 +164,9 @@ static inline ssize_t rig_recv(struct rig *rig, weir_socket *s, void *buf, size_
     return RIG_DONE(rig, s, WEIR_READABLE, weir_recv(s, buf, len));
 }
 
-static inline int rig_send_all(struct rig *rig, weir_socket *s, const void *buf, size_t len,
-                               size_t *done)
-{
-    return (int)RIG_DONE(rig, s, WEIR_WRITABLE, weir_send_all(s, buf, len, done));
-}
+/* All of it to the kernel, too: with TLS it is nobody's business in non-blocking mode that the last
+ * part goes out, unless somebody waits or calls again. */
+int rig_send_all(struct rig *rig, weir_socket *s, const void *buf, size_t len, size_t *done);
 
 static inline int rig_recv_exact(struct rig *rig, weir_socket *s, void *buf, size_t len,
                                  size_t *done)
@@ -190,6 +196,8 @@ int rig_connect_address(struct rig *rig, weir_socket *s, const weir_address *a);
 int rig_connect_briefly(struct rig *rig, weir_socket *s, const weir_address *a);
 /* Also puts the new socket into the mode of the row, and closes it at the end. */
 int rig_accept(struct rig *rig, weir_socket *listener, weir_socket **ret);
+/* Half-close: of what is still to go, the kernel may have to take some first. */
+int rig_shutdown(struct rig *rig, weir_socket *s);
 
 /* Waits for `events` by whatever means the seed picks. */
 int rig_wait(struct rig *rig, weir_socket *s, unsigned events);
@@ -205,6 +213,11 @@ void rig_close(struct rig *rig, weir_socket *s);
 
 /* A fresh socket of the transport, unbound, in the mode of the row. */
 weir_socket *rig_open(struct rig *rig);
+/* The same, of another family. */
+weir_socket *rig_open_family(struct rig *rig, int family);
+/* The same without TLS, and a listener of that kind: for peers that do it in their own way. */
+weir_socket *rig_open_bare(struct rig *rig);
+weir_socket *rig_bare_listener(struct rig *rig);
 /* A place to bind to: loopback and port 0, or a name of its own. */
 weir_address rig_place(struct rig *rig);
 /* A bound socket; a listener with the system's backlog; where it is. */
@@ -213,6 +226,30 @@ weir_socket *rig_listener(struct rig *rig);
 weir_address rig_where(weir_socket *s);
 /* Two ends of a conversation; which of them connected is up to the seed. */
 void rig_pair(struct rig *rig, weir_socket **a, weir_socket **b);
+/* Ends a conversation from the end of `b` with a reset; `b` is gone. */
+void rig_reset(struct rig *rig, weir_socket *a, weir_socket *b);
+
+/* ---- meeting: with a handshake neither end gets through alone ------------------------------- */
+
+/* Connects and accepts, both to their ends; nothing is left to be read. */
+void rig_meet(struct rig *rig, weir_socket *s, const weir_address *where, weir_socket *listener,
+              weir_socket **ret);
+void rig_meet_by_name(struct rig *rig, weir_socket *s, const char *host, weir_socket *listener,
+                      weir_socket **ret);
+/* The one half, for a thread, or a process, of its own. */
+void rig_arrive(struct rig *rig, weir_socket *s, const weir_address *where);
+void rig_arrive_by_name(struct rig *rig, weir_socket *s, const char *host, uint16_t port);
+/* What is left of it when the connect has ended; may be given to rig_go. */
+void rig_take_greeting(struct rig *rig, void *s);
+/* The other half. */
+void rig_admit(struct rig *rig, weir_socket *listener, weir_socket **ret);
+/* What is left of it when weir_accept has been called. */
+void rig_welcome(struct rig *rig, weir_socket *accepted);
+/* rig_admit, to be given to rig_go. */
+void rig_admit_one(struct rig *rig, void *listener);
+/* Arrives as far as that goes without the other half: `s` is in the listener's queue. To be joined
+ * when it has been admitted. NULL if nothing is left to do. */
+struct rig_thread *rig_visit(struct rig *rig, weir_socket *s, const weir_address *where);
 
 /* ---- plain descriptors, closed at the end as well ------------------------------------------- */
 
@@ -225,7 +262,8 @@ int rig_raw_listener(struct rig *rig, int backlog, weir_address *where);
 /* An address where nobody listens. */
 weir_address rig_nobody(struct rig *rig);
 /* A plain listener whose queue is full: a connect to it gets no answer until something is
- * accepted. */
+ * accepted. With a handshake, by the seed, also one whose queue has room, where nobody shakes
+ * hands. */
 int rig_full_listener(struct rig *rig, weir_address *where);
 /* Ends the conversation of a rig_raw_pair from the raw end with a reset; the descriptor is gone. */
 void rig_raw_reset(struct rig *rig, weir_socket *s, int fd);
@@ -239,7 +277,11 @@ typedef void rig_function(struct rig *rig, void *arg);
 struct rig_thread *rig_go(struct rig *rig, rig_function *fn, void *arg);
 /* Calls `fn` as soon as the calling thread sleeps, in whatever call comes next. */
 struct rig_thread *rig_when_asleep(struct rig *rig, rig_function *fn, void *arg);
+/* NULL is fine. */
 void rig_join(struct rig_thread *t);
+/* Sees to it that everything goes out that was sent on `s`, until there is room for more: nobody
+ * else may be there to do it, in non-blocking mode or after a limit. To be joined. */
+struct rig_thread *rig_push(struct rig *rig, weir_socket *s);
 /* Returns when the thread sleeps, or has ended. */
 void rig_until_asleep(struct rig_thread *t);
 /* Returns when the one that started the caller sleeps. */
@@ -267,6 +309,10 @@ int rig_count_fds(void);
 /* ---- for the program alone ------------------------------------------------------------------ */
 
 const struct scenario *rig_scenarios(void);
+/* Before the first scenario, and after the last: what all of them have in common. 0, or why the
+ * transport does not work here. */
+int rig_prepare(const struct transport *transport);
+void rig_unprepare(void);
 /* 0, or why the model does not work here. */
 int rig_try_model(const struct model *model);
 void rig_run(struct rig *rig);

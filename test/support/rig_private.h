@@ -20,6 +20,10 @@ struct estate {
     int threads_before;
 };
 
+/* rig_tls.c: the configuration of a row with TLS. */
+void tls_begin(struct rig *rig);
+void tls_end(struct rig *rig);
+
 _Noreturn void rig_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -2,21 +2,33 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#define CONVERSATION (STREAM | CONNECTION | LISTENER)
+
 const struct transport rig_transports[] = {
-    {"tcp4", AF_INET, SOCK_STREAM, STREAM | CONNECTION | LISTENER | INTERNET | TCP | RAW, false},
-    {"tcp6", AF_INET6, SOCK_STREAM, STREAM | CONNECTION | LISTENER | INTERNET | TCP | RAW, false},
-    {"unix", AF_UNIX, SOCK_STREAM, STREAM | CONNECTION | LISTENER | LOCAL | RAW, false},
-    {"abstract", AF_UNIX, SOCK_STREAM, STREAM | CONNECTION | LISTENER | LOCAL | RAW, true},
-    {"seqpacket", AF_UNIX, SOCK_SEQPACKET, MESSAGES | CONNECTION | LISTENER | LOCAL | RAW, false},
-    {"pair", AF_UNIX, SOCK_STREAM, STREAM | CONNECTION | LOCAL | RAW | OWN, false},
-    {"udp4", AF_INET, SOCK_DGRAM, MESSAGES | DATAGRAMS | INTERNET | RAW, false},
-    {"udp6", AF_INET6, SOCK_DGRAM, MESSAGES | DATAGRAMS | INTERNET | RAW, false},
-    {"unixdgram", AF_UNIX, SOCK_DGRAM, MESSAGES | DATAGRAMS | LOCAL | RAW, false},
-    {NULL, 0, 0, 0, false},
+    {"tcp4", AF_INET, SOCK_STREAM, CONVERSATION | INTERNET | TCP | RAW | PLAIN, .scheme = "tcp://"},
+    {"tcp6", AF_INET6, SOCK_STREAM, CONVERSATION | INTERNET | TCP | RAW | PLAIN,
+     .scheme = "tcp://"},
+    {"unix", AF_UNIX, SOCK_STREAM, CONVERSATION | LOCAL | RAW | PLAIN, .scheme = ""},
+    {"abstract", AF_UNIX, SOCK_STREAM, CONVERSATION | LOCAL | RAW | PLAIN, .abstract = true,
+     .scheme = ""},
+    {"seqpacket", AF_UNIX, SOCK_SEQPACKET, MESSAGES | CONNECTION | LISTENER | LOCAL | RAW | PLAIN,
+     .scheme = ""},
+    {"pair", AF_UNIX, SOCK_STREAM, STREAM | CONNECTION | LOCAL | RAW | OWN | PLAIN, .scheme = ""},
+    {"udp4", AF_INET, SOCK_DGRAM, MESSAGES | DATAGRAMS | INTERNET | RAW | PLAIN,
+     .scheme = "udp://"},
+    {"udp6", AF_INET6, SOCK_DGRAM, MESSAGES | DATAGRAMS | INTERNET | RAW | PLAIN,
+     .scheme = "udp://"},
+    {"unixdgram", AF_UNIX, SOCK_DGRAM, MESSAGES | DATAGRAMS | LOCAL | RAW | PLAIN, .scheme = ""},
+    {"tls12", AF_INET, SOCK_STREAM, CONVERSATION | INTERNET | TCP | HANDSHAKE, .scheme = "tls://",
+     .end_of_abort = WEIR_ETRUNCATED, .tls_version = WEIR_TLS_1_2},
+    {"tls13", AF_INET, SOCK_STREAM, CONVERSATION | INTERNET | TCP | HANDSHAKE, .scheme = "tls://",
+     .end_of_abort = WEIR_ETRUNCATED, .tls_version = WEIR_TLS_1_3},
+    {NULL, 0, 0, 0, .scheme = NULL},
 };
 
 /* ---- what is closed at the end -------------------------------------------------------------- */
@@ -90,12 +102,31 @@ void rig_set_mode(struct rig *rig, weir_socket *s)
         EXPECT(weir_set_blocking(s, false), 0);
 }
 
-weir_socket *rig_open(struct rig *rig)
+static weir_socket *open_bare(struct rig *rig, int family)
 {
     weir_socket *s = NULL;
-    EXPECT(weir_socket_open(&s, rig->transport->family, rig->transport->type, 0), 0);
+    EXPECT(weir_socket_open(&s, family, rig->transport->type, 0), 0);
     rig_set_mode(rig, s);
     return rig_keep(rig, s);
+}
+
+weir_socket *rig_open_bare(struct rig *rig)
+{
+    return open_bare(rig, rig->transport->family);
+}
+
+/* Whether it becomes a client or a listener is seen later. */
+weir_socket *rig_open_family(struct rig *rig, int family)
+{
+    weir_socket *s = open_bare(rig, family);
+    if (rig->tls)
+        EXPECT(weir_set_tls(s, rig->tls, rig->tls_name), 0);
+    return s;
+}
+
+weir_socket *rig_open(struct rig *rig)
+{
+    return rig_open_family(rig, rig->transport->family);
 }
 
 weir_address rig_place(struct rig *rig)
@@ -123,17 +154,35 @@ weir_address rig_where(weir_socket *s)
     return a;
 }
 
-weir_socket *rig_bound(struct rig *rig)
+static weir_socket *bind_somewhere(struct rig *rig, weir_socket *s)
 {
-    weir_socket *s = rig_open(rig);
     weir_address a = rig_place(rig);
     EXPECT(weir_bind_address(s, &a), 0);
     return s;
 }
 
+weir_socket *rig_bound(struct rig *rig)
+{
+    return bind_somewhere(rig, rig_open(rig));
+}
+
+weir_socket *rig_bare_listener(struct rig *rig)
+{
+    weir_socket *s = bind_somewhere(rig, rig_open_bare(rig));
+    EXPECT(weir_listen(s, 0), 0);
+    return s;
+}
+
+/* TLS is set before it listens, or afterwards. */
 weir_socket *rig_listener(struct rig *rig)
 {
-    weir_socket *s = rig_bound(rig);
+    weir_socket *s;
+    if (rig->tls && rig_random(rig) % 2) {
+        s = rig_bare_listener(rig);
+        EXPECT(weir_set_tls(s, rig->tls, NULL), 0);
+        return s;
+    }
+    s = rig_bound(rig);
     EXPECT(weir_listen(s, 0), 0);
     return s;
 }
@@ -143,9 +192,24 @@ static void connected_pair(struct rig *rig, weir_socket **a, weir_socket **b)
     weir_socket *listener = rig_listener(rig);
     weir_address where = rig_where(listener);
     *a = rig_open(rig);
+    rig_meet(rig, *a, &where, listener, b);
+    rig_close(rig, listener);
+}
+
+/* Connected first, TLS afterwards. */
+static void secured_pair(struct rig *rig, weir_socket **a, weir_socket **b)
+{
+    weir_socket *listener = rig_bare_listener(rig);
+    weir_address where = rig_where(listener);
+    *a = rig_open_bare(rig);
     EXPECT(rig_connect_address(rig, *a, &where), 0);
     EXPECT(rig_accept(rig, listener, b), 0);
     rig_close(rig, listener);
+    EXPECT(weir_set_tls(*a, rig->tls, rig->tls_name), 0);
+    EXPECT(weir_set_tls(*b, rig->tls, NULL), 0);
+    struct rig_thread *t = rig_go(rig, rig_take_greeting, *a);
+    rig_welcome(rig, *b);
+    rig_join(t);
 }
 
 static void datagram_pair(struct rig *rig, weir_socket **a, weir_socket **b)
@@ -165,11 +229,20 @@ static void limit_buffers(weir_socket *s)
     EXPECT(weir_set_option(s, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
 }
 
+/* A small message that waits for an acknowledgement, which waits too, takes more than a moment. */
+static void send_at_once(weir_socket *s)
+{
+    static const int on = 1;
+    EXPECT(weir_set_option(s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
+}
+
 void rig_pair(struct rig *rig, weir_socket **a, weir_socket **b)
 {
     bool swapped = rig_random(rig) % 2;
     weir_socket *ends[2];
-    if (rig->transport->has & LISTENER) {
+    if (rig->tls && rig_random(rig) % 4 == 0) {
+        secured_pair(rig, &ends[0], &ends[1]);
+    } else if (rig->transport->has & LISTENER) {
         connected_pair(rig, &ends[0], &ends[1]);
     } else if (rig->transport->has & DATAGRAMS) {
         datagram_pair(rig, &ends[0], &ends[1]);
@@ -178,11 +251,26 @@ void rig_pair(struct rig *rig, weir_socket **a, weir_socket **b)
         for (int i = 0; i < 2; i++)
             rig_set_mode(rig, rig_keep(rig, ends[i]));
     }
-    if (rig->transport->has & STREAM)
-        for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
+        if (rig->transport->has & STREAM)
             limit_buffers(ends[i]);
+        if (rig->transport->has & TCP)
+            send_at_once(ends[i]);
+    }
     *a = ends[swapped];
     *b = ends[!swapped];
+}
+
+void rig_reset(struct rig *rig, weir_socket *a, weir_socket *b)
+{
+    /* TCP resets when told so; Unix sockets when something is left unread. */
+    struct linger at_once = {.l_onoff = 1};
+    if (rig->transport->has & TCP)
+        EXPECT(weir_set_option(b, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    else
+        EXPECT(rig_send(rig, a, "unread", 6), 6);
+    EXPECT(weir_abort(b), 0);
+    rig_close(rig, b);
 }
 
 /* ---- plain descriptors ---------------------------------------------------------------------- */
@@ -314,6 +402,8 @@ static bool stays_unanswered(struct rig *rig, const weir_address *where)
 
 int rig_full_listener(struct rig *rig, weir_address *where)
 {
+    if (rig->tls && rig_random(rig) % 2)
+        return rig_raw_listener(rig, 16, where);
     int fd = rig_raw_listener(rig, 0, where);
     for (int unanswered = 0; unanswered < 2;)
         unanswered = stays_unanswered(rig, where) ? unanswered + 1 : 0;

@@ -5,7 +5,9 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 struct rig_thread {
@@ -113,6 +115,8 @@ struct rig_thread *rig_when_asleep(struct rig *rig, rig_function *fn, void *arg)
 
 void rig_join(struct rig_thread *t)
 {
+    if (!t)
+        return;
     if (t->group) {
         WEIR_SHIELDED_MS(INT64_MAX);
         EXPECT(weir_group_wait(t->group, NULL), 0);
@@ -121,6 +125,16 @@ void rig_join(struct rig_thread *t)
         CHECK(!pthread_join(t->thread, NULL));
     }
     free(t);
+}
+
+static void wait_for_room(struct rig *rig, void *arg)
+{
+    CHECK(rig_wait(rig, arg, WEIR_WRITABLE) > 0);
+}
+
+struct rig_thread *rig_push(struct rig *rig, weir_socket *s)
+{
+    return rig_go(rig, wait_for_room, s);
 }
 
 void rig_until_asleep(struct rig_thread *t)
@@ -151,6 +165,7 @@ pid_t rig_fork(struct rig *rig, rig_function *fn, void *arg)
     CHECK(pid >= 0);
     if (pid > 0)
         return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* of the parent, should it hang */
     rig->inside = false;
     if (rig->eintr)
         watch_storm_restart();
@@ -162,8 +177,12 @@ pid_t rig_fork(struct rig *rig, rig_function *fn, void *arg)
 
 void rig_wait_child(pid_t pid)
 {
-    int status = -1;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
+    /* The child may be served by other tasks of this thread. */
+    int status = -1, flags = context_current()->loop ? WNOHANG : 0;
+    pid_t ended;
+    while ((ended = waitpid(pid, &status, flags)) != pid) {
+        CHECK(ended == 0 || errno == EINTR);
+        give_way();
+    }
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }

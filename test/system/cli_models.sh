@@ -40,8 +40,10 @@ case $err in
 *"weir: start: "*) echo "without io_uring, which does not work here: $err" ;;
 *) ways+=(WEIR_LOOP=io_uring) ;;
 esac
+scripts=(cli_echo cli_connect cli_listen)
+[ ! -x "$WEIR_BUILD/test/make_pki" ] || scripts+=(cli_tls)
 for way in "${ways[@]}"; do
-    for script in cli_echo cli_connect cli_listen; do
+    for script in "${scripts[@]}"; do
         env $way bash "$WEIR_SOURCE/test/system/$script.sh" || fail "$way: $script"
     done
 done

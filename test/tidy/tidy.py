@@ -36,7 +36,7 @@ DOORS = {"src/sys.h", "src/sys.c"}
 # Who alone may include what.
 SOLE_INCLUDERS = {
     r"ares(_\w+)?\.h": {"src/resolve/ares.c"},
-    r"openssl/.*": {"src/layer/tls.c"},
+    r"openssl/.*": {"src/tls/private.h"},
     r"liburing(/.*)?\.h": {"src/loop/io_uring.c"},
     r"(uv|event|event2/.*)\.h": set(),
 }

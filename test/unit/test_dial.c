@@ -212,7 +212,7 @@ static void wrong_targets_are_refused(void **state)
         {":80", -EINVAL},
         {"unix:", -EINVAL},
         {"gopher://host:70", -EPROTONOSUPPORT},
-        {"tls://127.0.0.1:443", -EPROTONOSUPPORT},
+        {"dtls://127.0.0.1:443", -EPROTONOSUPPORT},
     };
     weir_socket *s = NULL;
     char story[256];
@@ -222,7 +222,7 @@ static void wrong_targets_are_refused(void **state)
         assert_true(weir_error_detail(NULL, story, sizeof story) > 0);
         assert_null(s);
     }
-    assert_int_equal(weir_listen_on(&s, "tls://*:443", NULL), -EPROTONOSUPPORT);
+    assert_int_equal(weir_listen_on(&s, "dtls://*:443", NULL), -EPROTONOSUPPORT);
     assert_int_equal(weir_listen_on(&s, "host", NULL), -EINVAL);
     assert_int_equal(weir_dial(NULL, "127.0.0.1:1", NULL), -EINVAL);
     assert_int_equal(weir_dial(&s, NULL, NULL), -EINVAL);

@@ -356,6 +356,69 @@ static void many_fibers(void **state)
         finish(all[i]);
 }
 
+/* ---- on another's stack ---------------------------------------------------------------------- */
+
+#if SANITIZER_ADDRESS || SANITIZER_THREAD || defined(WEIR_PORTABLE_SWITCH)
+#define BORROWS false
+#else
+#define BORROWS (!RUNNING_ON_VALGRIND)
+#endif
+
+struct visit {
+    struct strand *visitor;
+    uint64_t sum;
+};
+
+/* More than the visitor's stack could hold, if the other one is larger. */
+__attribute__((noinline)) static void sum_up(void *arg)
+{
+    _Alignas(16) volatile char room[100000];
+    struct visit *v = arg;
+    char *frame = __builtin_frame_address(0);
+
+    assert_int_equal((uintptr_t)room % 16, 0);
+    assert_int_equal(frame > v->visitor->stack.low && frame < (char *)v->visitor, !BORROWS);
+    for (size_t i = 0; i < sizeof room; i++)
+        room[i] = (char)(i % 7);
+    for (size_t i = 0; i < sizeof room; i++)
+        v->sum += (uint64_t)room[i];
+}
+
+static void visit_home(struct strand *s)
+{
+    struct visit v = {.visitor = s};
+    uint64_t kept = hidden((uint64_t)s->number), before = rounds();
+
+    for (int i = 0; i < 3; i++) {
+        fiber_call(&home, sum_up, &v);
+        assert_int_equal(kept, s->number);
+        assert_int_equal(rounds(), before);
+        pause_here(s);
+    }
+    s->result = v.sum;
+}
+
+/* What lies on it stays as it is, and whoever called comes back to his own. */
+static void a_stopped_stack_can_be_borrowed(void **state)
+{
+    struct strand *one = start(visit_home, 1), *other = start(visit_home, 2);
+    volatile char mine[500];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof mine; i++)
+        mine[i] = (char)(i % 11);
+    while (!one->over) {
+        go_on(one);
+        go_on(other);
+    }
+    for (size_t i = 0; i < sizeof mine; i++)
+        assert_int_equal(mine[i], (char)(i % 11));
+    assert_int_equal(one->result, 3 * 299995);
+    assert_int_equal(other->result, 3 * 299995);
+    finish(one);
+    finish(other);
+}
+
 /* ---- backtraces ------------------------------------------------------------------------------ */
 
 struct trace {
@@ -415,6 +478,60 @@ static void backtraces_end_at_the_entry(void **state)
     finish(other);
 }
 
+static _Unwind_Reason_Code count_frame(struct _Unwind_Context *context, void *arg)
+{
+    struct trace *t = arg;
+
+    (void)context;
+    return t->frames++ > 1000 ? _URC_FATAL_PHASE1_ERROR : _URC_NO_REASON;
+}
+
+__attribute__((noinline)) static void trace_through(void *arg)
+{
+    struct trace t = {.frames = 0};
+    struct strand *s = arg;
+
+    assert_int_equal(_Unwind_Backtrace(count_frame, &t), _URC_END_OF_STACK);
+    s->result = t.frames;
+}
+
+__attribute__((noinline)) static void trace_from(struct strand *s, unsigned depth)
+{
+    volatile unsigned again = depth;
+
+    if (depth) {
+        trace_from(s, depth - 1);
+        again--;
+        return;
+    }
+    fiber_call(&home, trace_through, s);
+    again++;
+}
+
+static void trace_from_10(struct strand *s)
+{
+    trace_from(s, 10);
+}
+
+static void trace_from_30(struct strand *s)
+{
+    trace_from(s, 30);
+}
+
+/* From a borrowed stack it leads back to the own one. */
+static void backtraces_find_their_way_home(void **state)
+{
+    struct strand *one = start(trace_from_10, 0), *other = start(trace_from_30, 0);
+
+    (void)state;
+    go_on(one);
+    go_on(other);
+    assert_in_range(one->result, 12, 24); /* 11 of them, and what is around */
+    assert_int_equal(other->result - one->result, 20);
+    finish(one);
+    finish(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,7 +543,9 @@ int main(void)
         cmocka_unit_test(stacks_are_used_again),
         cmocka_unit_test(a_million_switches),
         cmocka_unit_test(many_fibers),
+        cmocka_unit_test(a_stopped_stack_can_be_borrowed),
         cmocka_unit_test(backtraces_end_at_the_entry),
+        cmocka_unit_test(backtraces_find_their_way_home),
     };
 
     stack_arena_init(&arena, STACK_DEFAULT, sizeof(struct strand));

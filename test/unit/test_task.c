@@ -1,12 +1,63 @@
 /* What a task has for itself, what it shares, and what it must not hold up. */
 #include "support/ground.h"
 #include "support/stub_dns.h"
+#include "task/task.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+
+/* ---- its stack ------------------------------------------------------------------------------ */
+
+struct depth {
+    atomic_bool waited;
+    int sum;
+};
+
+__attribute__((noinline)) static void needs_much(void *arg)
+{
+    volatile char room[100000];
+    struct depth *d = arg;
+
+    for (size_t i = 0; i < sizeof room; i += 1000)
+        room[i] = 1;
+    for (size_t i = 0; i < sizeof room; i += 1000)
+        d->sum += room[i];
+    EXPECT(weir_sleep(1), 0);
+    atomic_store(&d->waited, true);
+}
+
+static int calls_deep(void *arg)
+{
+    struct depth *d = arg;
+
+    task_call_deep(needs_much, d);
+    EXPECT(d->sum, 100);
+    EXPECT(weir_yield(), 0);
+    return 0;
+}
+
+static int sees_it_done(void *arg)
+{
+    const struct depth *d = arg;
+
+    CHECK(atomic_load(&d->waited) || !ground->tasks);
+    return 0;
+}
+
+/* What waits there is the thread: no other task has its turn meanwhile. */
+static void deep_calls_are_over_when_others_run(void)
+{
+    struct depth d = {.sum = 0};
+    weir_group *g = group_open();
+
+    EXPECT(weir_go(g, calls_deep, &d), 0);
+    EXPECT(weir_go(g, sees_it_done, &d), 0);
+    group_end(g);
+    CHECK(atomic_load(&d.waited));
+}
 
 /* ---- its own -------------------------------------------------------------------------------- */
 
@@ -514,6 +565,7 @@ static void child_runs_anew(void)
 int main(int argc, char **argv)
 {
     static const struct ground_test tests[] = {
+        GROUND_TEST(EVERYWHERE, deep_calls_are_over_when_others_run),
         GROUND_TEST(EVERYWHERE, errno_is_kept_across_switches),
         GROUND_TEST(EVERYWHERE, story_is_of_the_task),
         GROUND_TEST(EVERYWHERE, registers_are_kept_across_switches),

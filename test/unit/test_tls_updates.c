@@ -1,0 +1,377 @@
+/* What comes between the bytes of a session: new keys, tickets. No byte is lost over them, nobody
+ * waits for ever, and a peer that sends nothing else costs neither memory nor the others' turn.
+ *
+ * WEIR_SEED chooses what comes when; it is printed. */
+#include "support/chance.h"
+#include "support/ground.h"
+#include "support/tls_peer.h"
+#include "support/tls_puppet.h"
+#include "sys.h"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct puppet_row *const client = &puppet_rows[0], *const server = &puppet_rows[1];
+
+static void make_small(weir_socket *s)
+{
+    static const int small = 4608;
+    EXPECT(weir_set_option(s, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+}
+
+/* Bytes of the stream, from the place `at` on. */
+static void receive_more(weir_socket *s, uint64_t *at, size_t count)
+{
+    unsigned char bytes[4096];
+    while (count > 0) {
+        ssize_t n = weir_recv(s, bytes, count < sizeof bytes ? count : sizeof bytes);
+        CHECK(n > 0);
+        for (ssize_t i = 0; i < n; i++)
+            CHECK(bytes[i] == tls_peer_byte((*at)++));
+        count -= (size_t)n;
+    }
+}
+
+/* ---- in the middle of everything ------------------------------------------------------------- */
+
+#define MUCH 300000u
+
+struct transfer {
+    weir_socket *s;
+    struct puppet *p;
+    struct chance chance;
+    uint64_t total;
+    bool reads;
+};
+
+static int writes_all(void *arg)
+{
+    struct transfer *t = arg;
+    struct chance c = chance_of(7);
+    unsigned char *bytes = malloc(t->total);
+    size_t done = 0;
+    for (uint64_t i = 0; i < t->total; i++)
+        bytes[i] = tls_peer_byte(i);
+    while (done < t->total) {
+        size_t len = 1 + chance_below(&c, 40000), before = done;
+        len = len > t->total - done ? t->total - done : len;
+        size_t part = 0;
+        EXPECT(weir_send_all(t->s, bytes + before, len, &part), 0);
+        done += part;
+    }
+    free(bytes);
+    return weir_shutdown(t->s, SHUT_WR);
+}
+
+static int reads_all(void *arg)
+{
+    struct transfer *t = arg;
+    unsigned char byte;
+    uint64_t at = 0;
+    receive_more(t->s, &at, t->total);
+    EXPECT(weir_recv(t->s, &byte, 1), 0);
+    return 0;
+}
+
+/* One thing that the puppet does. */
+static void do_something(struct transfer *t, const struct puppet_row *row)
+{
+    struct puppet *p = t->p;
+    struct chance *c = &t->chance;
+    uint64_t rest = t->total - p->said;
+    uint32_t what = chance_below(c, 8);
+    if (what < 3 && puppet_owes(p) < 100000) {
+        uint64_t len = 1 + chance_below(c, 30000);
+        puppet_say(p, len < rest ? len : rest);
+    } else if (what < 5 && row->version == WEIR_TLS_1_3) {
+        CHECK(puppet_update_keys(p, what == 3));
+    } else if (what == 5 && !row->server && row->version == WEIR_TLS_1_3) {
+        CHECK(puppet_send_ticket(p));
+    }
+    if (chance_below(c, 2))
+        puppet_take(p, chance_below(c, 20000));
+    puppet_hear(p);
+    puppet_give(p, chance_below(c, 20000));
+}
+
+static void transfer_both_ways(const struct puppet_row *row, unsigned number, bool reads)
+{
+    struct transfer t = {.chance = chance_of(number), .reads = reads};
+    struct other reader, writer;
+    weir_group *g = group_open();
+    t.total = ground_is_slow() ? MUCH / 10 : MUCH;
+    t.s = puppet_meet(&t.p, row);
+    make_small(t.s);
+    make_small(t.p->line);
+    puppet_shake_both(t.p, t.s);
+    other_go(&writer, g, writes_all, &t);
+    if (reads)
+        other_go(&reader, g, reads_all, &t);
+    while (t.p->said < t.total || !t.p->closed) {
+        do_something(&t, row);
+        give_way();
+    }
+    CHECK(puppet_say_end(t.p));
+    while (puppet_owes(t.p) && reads) {
+        puppet_give(t.p, ALL);
+        give_way();
+    }
+    group_end(g);
+    CHECK(!t.p->differs && !t.p->failed);
+    EXPECT((long long)t.p->heard, (long long)t.total);
+    EXPECT(writer.rc, 0);
+    EXPECT(weir_close(t.s), 0);
+    puppet_close(t.p);
+}
+
+static void new_keys_lose_nothing(void)
+{
+    unsigned number = 1;
+    EACH_ROW(row)
+    transfer_both_ways(row, number++, true);
+}
+
+/* Who only writes need not read what comes: the peer's records wait. */
+static void writers_need_not_read(void)
+{
+    EACH_ROW(row)
+    {
+        struct transfer t = {.total = 200000};
+        struct other writer;
+        weir_group *g = group_open();
+        t.s = puppet_meet(&t.p, row);
+        puppet_shake_both(t.p, t.s);
+        other_go(&writer, g, writes_all, &t);
+        while (!t.p->closed) {
+            if (row->version == WEIR_TLS_1_3 && puppet_owes(t.p) == 0)
+                CHECK(row->server ? puppet_update_keys(t.p, true) : puppet_send_ticket(t.p));
+            puppet_give(t.p, ALL);
+            puppet_take(t.p, 10000);
+            puppet_hear(t.p);
+            give_way();
+        }
+        group_end(g);
+        EXPECT((long long)t.p->heard, (long long)t.total);
+        EXPECT(weir_close(t.s), 0);
+        puppet_close(t.p);
+    }
+}
+
+/* The answer cannot be given any more, and nobody needs it. */
+static void new_keys_after_half_a_close(void)
+{
+    const struct puppet_row *both[] = {client, server};
+    for (int i = 0; i < 2; i++) {
+        struct puppet *p;
+        weir_socket *s = puppet_meet(&p, both[i]);
+        unsigned char byte;
+        uint64_t at = 0;
+        puppet_shake_both(p, s);
+        EXPECT(weir_shutdown(s, SHUT_WR), 0);
+        for (int j = 0; j < 20; j++)
+            CHECK(puppet_say(p, 1000) && puppet_update_keys(p, true));
+        CHECK(puppet_say_end(p));
+        puppet_give(p, ALL);
+        receive_more(s, &at, 20000);
+        EXPECT(weir_recv(s, &byte, 1), 0);
+        while (puppet_turn(p))
+            ;
+        CHECK(p->closed && !p->failed);
+        EXPECT(weir_close(s), 0);
+        puppet_close(p);
+    }
+}
+
+/* ---- floods ---------------------------------------------------------------------------------- */
+
+/* A peer that is faster than anybody can read: whenever the socket looks, there is more. */
+static struct flood {
+    struct puppet *p;
+    bool ticket, on;
+    unsigned looks;
+} flood;
+
+#define LOOKS_MAX 20000
+
+static int send_more(enum sys_call call)
+{
+    if (call != SYS_RECV || !flood.on)
+        return 0;
+    if (++flood.looks >= LOOKS_MAX)
+        flood.on = false;
+    if (flood.on)
+        CHECK(flood.ticket ? puppet_send_ticket(flood.p) : puppet_update_keys(flood.p, false));
+    puppet_give(flood.p, ALL);
+    return 0;
+}
+
+static const struct sys_faults endless = {.error = send_more};
+
+static void flood_start(struct puppet *p, bool ticket)
+{
+    flood = (struct flood){.p = p, .ticket = ticket, .on = true};
+    sys_faults = &endless;
+}
+
+static void flood_end(void)
+{
+    sys_faults = NULL;
+    flood.on = false;
+}
+
+/* A call that does not wait comes back, though there is always more to be read. */
+static void floods_do_not_keep_a_call(void)
+{
+    for (int ticket = 0; ticket < 2; ticket++) {
+        struct puppet *p;
+        weir_socket *s = puppet_meet(&p, client);
+        unsigned char byte;
+        uint64_t at = 0;
+        puppet_shake_both(p, s);
+        EXPECT(weir_set_blocking(s, false), 0);
+        flood_start(p, ticket);
+        for (int i = 0; i < 5; i++) {
+            unsigned before = flood.looks;
+            EXPECT(weir_recv(s, &byte, 1), -EAGAIN);
+            CHECK(flood.on && flood.looks - before < LOOKS_MAX / 20);
+        }
+        flood_end();
+        CHECK(puppet_say(p, 100));
+        EXPECT(weir_set_blocking(s, true), 0);
+        while (puppet_owes(p)) {
+            puppet_give(p, ALL);
+            unsigned char bytes[100];
+            struct iovec vector = {bytes, sizeof bytes};
+            struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+            ssize_t n = weir_recvmsg(s, &message, MSG_DONTWAIT | MSG_PEEK);
+            CHECK(n > 0 || n == -EAGAIN);
+        }
+        receive_more(s, &at, 100);
+        EXPECT(weir_close(s), 0);
+        puppet_close(p);
+    }
+}
+
+static int receives_a_byte(void *s)
+{
+    unsigned char byte;
+    EXPECT(weir_recv(s, &byte, 1), WEIR_ECLOSED);
+    return 0;
+}
+
+/* Nor does it keep the others of the loop, nor a close. */
+static void floods_do_not_keep_others(void)
+{
+    struct puppet *p;
+    weir_socket *s = puppet_meet(&p, client);
+    weir_group *g = group_open();
+    puppet_shake_both(p, s);
+    flood_start(p, false);
+    EXPECT(weir_go(g, receives_a_byte, s), 0);
+    while (flood.looks == 0)
+        give_way();
+    for (int i = 0; i < 3; i++)
+        give_way();
+    CHECK(flood.on);
+    EXPECT(weir_abort(s), 0);
+    group_end(g);
+    CHECK(flood.on);
+    flood_end();
+    EXPECT(weir_close(s), 0);
+    puppet_close(p);
+}
+
+/* It asks for answers, and does not read them: what cannot be sent is not piled up. */
+static void answers_are_not_piled_up(void)
+{
+    const struct puppet_row *both[] = {client, server};
+    for (int i = 0; i < 2; i++) {
+        struct puppet *p;
+        weir_socket *s = puppet_meet(&p, both[i]);
+        unsigned char byte;
+        uint64_t at = 0, given;
+        int idle = 0, rounds = 0;
+        puppet_shake_both(p, s);
+        EXPECT(weir_set_blocking(s, false), 0);
+        make_small(s);
+        make_small(p->line);
+        size_t before = mallinfo2().uordblks;
+        do {
+            for (int j = 0; j < 50 && puppet_owes(p) < 2000; j++)
+                CHECK(puppet_update_keys(p, true));
+            given = puppet_give(p, ALL);
+            EXPECT(weir_recv(s, &byte, 1), -EAGAIN);
+            idle = given ? 0 : idle + 1;
+        } while (idle < 3 && ++rounds < 100000);
+        CHECK(ground_is_slow() || mallinfo2().uordblks < before + 600000);
+        /* Once it reads, all goes on. */
+        CHECK(puppet_say(p, 100));
+        for (int j = 0; j < 1000 && (puppet_owes(p) || at < 100); j++) {
+            unsigned char bytes[100];
+            puppet_take(p, ALL);
+            puppet_hear(p);
+            puppet_give(p, ALL);
+            ssize_t n = weir_recv(s, bytes, sizeof bytes);
+            CHECK(n > 0 || n == -EAGAIN);
+            at += n > 0 ? (uint64_t)n : 0;
+        }
+        EXPECT((long long)at, 100);
+        CHECK(!p->failed && p->updates > 0);
+        EXPECT(weir_close(s), 0);
+        puppet_close(p);
+    }
+}
+
+/* A blocking receiver whose answers the peer does not take waits for just that. */
+static int receives_a_hundred(void *s)
+{
+    uint64_t at = 0;
+    receive_more(s, &at, 100);
+    return 0;
+}
+
+static void receivers_wait_for_the_peer_to_read(void)
+{
+    struct puppet *p;
+    weir_socket *s = puppet_meet(&p, server);
+    struct other receiver;
+    weir_group *g = group_open();
+    puppet_shake_both(p, s);
+    make_small(s);
+    make_small(p->line);
+    other_go(&receiver, g, receives_a_hundred, s);
+    for (int idle = 0, rounds = 0; idle < 3 && rounds < 100000; rounds++) {
+        for (int j = 0; j < 50 && puppet_owes(p) < 2000; j++)
+            CHECK(puppet_update_keys(p, true));
+        idle = puppet_give(p, ALL) ? 0 : idle + 1;
+        other_until_asleep(&receiver);
+    }
+    CHECK(puppet_say(p, 100));
+    while (!atomic_load(&receiver.self.ended)) {
+        puppet_take(p, ALL);
+        puppet_hear(p);
+        puppet_give(p, ALL);
+        other_until_asleep(&receiver);
+    }
+    group_end(g);
+    CHECK(!p->failed);
+    EXPECT(weir_close(s), 0);
+    puppet_close(p);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct ground_test tests[] = {
+        GROUND_TEST(EVERYWHERE, new_keys_lose_nothing),
+        GROUND_TEST(EVERYWHERE, writers_need_not_read),
+        GROUND_TEST(EVERYWHERE, new_keys_after_half_a_close),
+        GROUND_TEST(ONCE, floods_do_not_keep_a_call),
+        GROUND_TEST(IN_TASKS, floods_do_not_keep_others),
+        GROUND_TEST(ONCE, answers_are_not_piled_up),
+        GROUND_TEST(EVERYWHERE, receivers_wait_for_the_peer_to_read),
+    };
+    int failed = ground_main(argc, argv, "tls_updates", tests, sizeof tests / sizeof *tests);
+    puppet_end();
+    return failed;
+}
