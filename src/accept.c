@@ -101,7 +101,7 @@ static int accept_one(weir_socket *s, weir_socket **ret)
         socket_unref(accepted);
         return fd;
     }
-    accepted->low_mark = s->low_mark;
+    atomic_init(&accepted->low_mark, s->low_mark);
     socket_connected(accepted, fd);
     *ret = accepted;
     return 0;

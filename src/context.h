@@ -20,7 +20,7 @@ struct context {
     bool shielded;        /* a shield holds off cancellation */
     bool kept;            /* the thread's end will release what is below */
     atomic_bool cancelled;
-    int32_t budget;      /* calls that go ahead without a wait until others get their turn */
+    int32_t budget;      /* calls that still go ahead without a wait until others get their turn */
     _Atomic int wake_fd; /* an eventfd by which others end this thread's waits; -1 until needed */
     char *story;         /* of the last failure that had no socket; NULL if none */
     struct task *task;   /* NULL in a plain thread */
@@ -34,6 +34,9 @@ struct context {
     {                                                                                              \
         .deadline_ns = UINT64_MAX, .wake_fd = -1, .budget = INT32_MAX                              \
     }
+
+/* The budget of a task that has just had its turn. */
+#define CONTEXT_BUDGET 31
 
 /* A loop's thread changes what is in `context_here` whenever it switches to another task. No task
  * changes its thread, so the address of a thread-local never goes stale across a switch. */
@@ -56,11 +59,17 @@ static inline bool context_cancelled(const struct context *c)
     return atomic_load_explicit(&c->cancelled, memory_order_relaxed) && !c->shielded;
 }
 
+/* A call goes ahead: true if it is the others' turn first. */
+static inline bool context_spends(struct context *c)
+{
+    return --c->budget < 0;
+}
+
 /* Nothing special holds: no limit, no cancellation, and budget left. */
 static inline bool context_plain(struct context *c)
 {
     return c->deadline_ns == UINT64_MAX &&
-           !atomic_load_explicit(&c->cancelled, memory_order_relaxed) && --c->budget > 0;
+           !atomic_load_explicit(&c->cancelled, memory_order_relaxed) && !context_spends(c);
 }
 
 /* Arranges for the thread's end to release what the context owns; to be called before it owns

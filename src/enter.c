@@ -18,7 +18,8 @@ static void turn_pass_on(weir_socket *s)
         sleeper_wake(turn->sleeper);
 }
 
-/* Clears the flag first: once the reference is given up the socket may be gone. */
+/* Clears the flag first: once the reference is given up the socket may be gone. Whoever closes the
+ * socket after that finds no task to wake there; whoever has closed it is waited for. */
 void socket_leave_slowly(weir_socket *s, uint64_t flag)
 {
     if (flag & STATE_SENDING) {
@@ -27,8 +28,10 @@ void socket_leave_slowly(weir_socket *s, uint64_t flag)
         pthread_mutex_unlock(&s->lock);
         flag &= ~STATE_SENDING;
     }
-    if (flag)
-        atomic_fetch_and_explicit(&s->state, ~flag, memory_order_release);
+    if (flag && atomic_fetch_and_explicit(&s->state, ~flag, memory_order_release) & STATE_CLOSED) {
+        pthread_mutex_lock(&s->lock);
+        pthread_mutex_unlock(&s->lock);
+    }
     socket_unref(s);
 }
 

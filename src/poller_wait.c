@@ -216,7 +216,7 @@ int weir_poller_wait(weir_poller *p, weir_event *events, int max, int64_t timeou
 
     if (!p || !events || max < 1 || poller_inherited(p))
         return -EINVAL;
-    if (timeout_ms != 0 && --context_current()->budget <= 0)
+    if (timeout_ms != 0 && context_spends(context_current()))
         wait_spent();
     int rc = wait_expired(limit_ns);
     if (rc == 0 && timeout_ms != 0 && context_cancelled(context_current()))

@@ -47,7 +47,7 @@ static bool is_tcp(const weir_socket *s, int family)
 
 void socket_connected(weir_socket *s, int fd)
 {
-    s->tcp = is_tcp(s, s->family);
+    atomic_init(&s->tcp, is_tcp(s, s->family));
     atomic_init(&s->fd, fd);
     atomic_init(&s->phase, PHASE_CONNECTED);
     atomic_init(&s->state, STATE_OWNER | STATE_REFERENCE | (s->tls ? STATE_UNREADY : 0));

@@ -166,18 +166,22 @@ static inline int socket_enter(weir_socket *s, uint64_t flag)
 }
 
 /* The same for the plain case: a connected stream that nobody else uses this way, and nothing that
- * holds for the context `c` has to be looked at. False: enter the careful way. */
-static inline bool socket_enter_plainly(weir_socket *s, uint64_t flag, struct context *c)
+ * holds for the context `c` has to be looked at. False: enter the careful way. `*ret_before` is for
+ * socket_leave_plainly. */
+static inline bool socket_enter_plainly(weir_socket *s, uint64_t flag, struct context *c,
+                                        uint64_t *ret_before)
 {
     uint64_t old = atomic_load_explicit(&s->state, memory_order_relaxed);
 
     if (old & (STATE_CLOSED | STATE_UNREADY | STATE_QUEUED | flag) || !context_plain(c))
         return false;
+    *ret_before = old;
     return atomic_compare_exchange_strong_explicit(&s->state, &old, old + STATE_REFERENCE + flag,
                                                    memory_order_acquire, memory_order_relaxed);
 }
 
-/* The last reference, or others wait for the turn. */
+/* The last reference, or others wait for the turn, or the socket was closed: whoever did that may
+ * be about to wake the caller. */
 void socket_leave_slowly(weir_socket *s, uint64_t flag);
 
 static inline void socket_leave(weir_socket *s, uint64_t flag)
@@ -185,12 +189,23 @@ static inline void socket_leave(weir_socket *s, uint64_t flag)
     uint64_t old = atomic_load_explicit(&s->state, memory_order_relaxed);
 
     do {
-        if (old & STATE_QUEUED || (uint32_t)old == STATE_REFERENCE) {
+        if (old & (STATE_QUEUED | STATE_CLOSED) || (uint32_t)old == STATE_REFERENCE) {
             socket_leave_slowly(s, flag);
             return;
         }
     } while (!atomic_compare_exchange_weak_explicit(&s->state, &old, old - STATE_REFERENCE - flag,
                                                     memory_order_release, memory_order_relaxed));
+}
+
+/* Leaves what was entered plainly. Most often the state is what entering has made of it: then what
+ * was before is known to be in order, and nothing has to be looked at. */
+static inline void socket_leave_plainly(weir_socket *s, uint64_t flag, uint64_t before)
+{
+    uint64_t now = before + STATE_REFERENCE + flag;
+
+    if (!atomic_compare_exchange_strong_explicit(&s->state, &now, before, memory_order_release,
+                                                 memory_order_relaxed))
+        socket_leave(s, flag);
 }
 
 /* The start of a call that could wait: its deadline (wait_limit), NEVER in non-blocking mode.
@@ -201,10 +216,10 @@ static inline int wait_enter(const weir_socket *s, uint64_t *ret_deadline_ns)
     uint64_t outer_ns = c->deadline_ns;
 
     *ret_deadline_ns = NEVER;
-    bool spent = --c->budget <= 0;
+    bool spent = context_spends(c);
     if (atomic_load_explicit(&s->nonblocking, memory_order_relaxed)) {
         if (spent)
-            c->budget = 1; /* such a call does not wait, for others neither */
+            c->budget = 0; /* such a call does not wait, for others neither */
         return 0;
     }
     if (spent)

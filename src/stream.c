@@ -1,4 +1,5 @@
 /* Moving bytes: each operation is "try; if it would block, wait; try again". */
+#include "layer/plain.h"
 #include "socket.h"
 #include "sys.h"
 #include "tls/tls.h"
@@ -159,21 +160,27 @@ static inline ssize_t first_receive(weir_socket *s, void *buf, size_t len, struc
         (void)wait_drained(s, c, deadline_ns);
     ssize_t n;
     do
-        n = s->layer->recv(s, buf, len);
+        n = layer_recv(s, buf, len);
     while (n == -EAGAIN && wait_drained(s, c, deadline_ns));
     return n;
 }
 
-static inline ssize_t first_send(weir_socket *s, const void *buf, size_t len, struct context *c,
-                                 uint64_t *deadline_ns)
+/* The loop sends by itself if that pays. */
+static __attribute__((noinline)) ssize_t send_by_loop(weir_socket *s, const void *buf, size_t len,
+                                                      uint64_t *ret_deadline_ns)
 {
-    if (c->loop && c->loop->ops->start) {
-        *deadline_ns = wait_limit(s);
-        ssize_t n = wait_send(s, buf, len, *deadline_ns);
-        if (n != -EAGAIN)
-            return n;
-    }
-    return s->layer->send(s, buf, len);
+    *ret_deadline_ns = wait_limit(s);
+    ssize_t n = wait_send(s, buf, len, *ret_deadline_ns);
+
+    return n == -EAGAIN ? layer_send(s, buf, len) : n;
+}
+
+static inline ssize_t first_send(weir_socket *s, const void *buf, size_t len, struct context *c,
+                                 uint64_t *ret_deadline_ns)
+{
+    if (c->loop && c->loop->ops->start)
+        return send_by_loop(s, buf, len, ret_deadline_ns);
+    return layer_send(s, buf, len);
 }
 
 static ssize_t receive_on(weir_socket *s, struct transfer *t, ssize_t n, uint64_t deadline_ns)
@@ -285,9 +292,7 @@ static __attribute__((noinline)) ssize_t recv_rest(weir_socket *s, void *buf, si
 {
     struct transfer t = {.try = try_recv, .in = buf, .len = len};
 
-    n = receive_on(s, &t, n, deadline_ns ? deadline_ns : wait_limit(s));
-    socket_leave(s, s->receiving);
-    return n;
+    return receive_on(s, &t, n, deadline_ns ? deadline_ns : wait_limit(s));
 }
 
 static __attribute__((noinline)) ssize_t recv_carefully(weir_socket *s, void *buf, size_t len)
@@ -297,35 +302,43 @@ static __attribute__((noinline)) ssize_t recv_carefully(weir_socket *s, void *bu
     return transfer_in(s, &t);
 }
 
-/* The same in a task of a loop. */
+/* The plain case in a thread, and in a task of a loop. */
+static __attribute__((noinline)) ssize_t recv_in_thread(weir_socket *s, void *buf, size_t len,
+                                                        uint64_t before)
+{
+    ssize_t n = layer_recv(s, buf, len);
+
+    if (n <= 0)
+        n = recv_rest(s, buf, len, n, 0);
+    socket_leave_plainly(s, s->receiving, before);
+    return n;
+}
+
 static __attribute__((noinline)) ssize_t recv_in_task(weir_socket *s, void *buf, size_t len,
-                                                      struct context *c)
+                                                      struct context *c, uint64_t before)
 {
     bool unlimited = atomic_load_explicit(&s->timeout_ms, memory_order_relaxed) < 0;
     uint64_t deadline_ns = unlimited ? NEVER : wait_limit(s);
     ssize_t n = first_receive(s, buf, len, c, deadline_ns);
 
     if (n <= 0)
-        return recv_rest(s, buf, len, n, deadline_ns);
-    socket_leave(s, s->receiving);
+        n = recv_rest(s, buf, len, n, deadline_ns);
+    socket_leave_plainly(s, s->receiving, before);
     return n;
 }
 
+/* Nothing but jumps to the others, so that each saves only the registers that it needs. Those that
+ * wait are reached in one way: so debuggers can tell that the call was this one. */
 ssize_t weir_recv(weir_socket *s, void *buf, size_t len)
 {
     struct context *c = context_current();
+    uint64_t before;
 
     if (!s || !buf || len == 0)
         return -EINVAL;
-    if (!socket_enter_plainly(s, s->receiving, c))
+    if (!socket_enter_plainly(s, s->receiving, c, &before))
         return recv_carefully(s, buf, len);
-    if (c->loop)
-        return recv_in_task(s, buf, len, c);
-    ssize_t n = s->layer->recv(s, buf, len);
-    if (n <= 0)
-        return recv_rest(s, buf, len, n, 0);
-    socket_leave(s, s->receiving);
-    return n;
+    return c->loop ? recv_in_task(s, buf, len, c, before) : recv_in_thread(s, buf, len, before);
 }
 
 static __attribute__((noinline)) ssize_t send_rest(weir_socket *s, const void *buf, size_t len,
@@ -333,9 +346,7 @@ static __attribute__((noinline)) ssize_t send_rest(weir_socket *s, const void *b
 {
     struct transfer t = {.try = try_send, .out = buf, .len = len};
 
-    n = send_on(s, &t, n, deadline_ns ? deadline_ns : wait_limit(s));
-    socket_leave(s, s->sending);
-    return n;
+    return send_on(s, &t, n, deadline_ns ? deadline_ns : wait_limit(s));
 }
 
 static __attribute__((noinline)) ssize_t send_carefully(weir_socket *s, const void *buf, size_t len)
@@ -349,24 +360,24 @@ static __attribute__((noinline)) ssize_t send_carefully(weir_socket *s, const vo
 
 ssize_t weir_send(weir_socket *s, const void *buf, size_t len)
 {
-    uint64_t deadline_ns = 0;
+    uint64_t before, deadline_ns = 0;
 
     if (!s)
         return -EINVAL;
     struct context *c = context_current();
-    if (!buf || len == 0 || !socket_enter_plainly(s, s->sending, c))
+    if (!buf || len == 0 || !socket_enter_plainly(s, s->sending, c, &before))
         return send_carefully(s, buf, len);
     ssize_t n = first_send(s, buf, len, c, &deadline_ns);
     if (n < 0)
-        return send_rest(s, buf, len, n, deadline_ns);
-    socket_leave(s, s->sending);
+        n = send_rest(s, buf, len, n, deadline_ns);
+    socket_leave_plainly(s, s->sending, before);
     return n;
 }
 
 /* A call that moves much, for however long, leaves the other tasks their turns. */
 static void spend(const weir_socket *s)
 {
-    if (--context_current()->budget <= 0 && weir_get_blocking(s))
+    if (context_spends(context_current()) && weir_get_blocking(s))
         wait_spent();
 }
 
@@ -424,18 +435,19 @@ static __attribute__((noinline)) int send_all_carefully(weir_socket *s, const vo
 
 int weir_send_all(weir_socket *s, const void *buf, size_t len, size_t *done)
 {
-    uint64_t deadline_ns = 0;
+    uint64_t before, deadline_ns = 0;
     struct context *c = context_current();
 
     if (!s || !done || *done > len || (!buf && len > 0))
         return -EINVAL;
-    if (*done == len || !s->tcp || !socket_enter_plainly(s, s->sending, c))
+    size_t left = len - *done;
+    if (left == 0 || !s->tcp || !socket_enter_plainly(s, s->sending, c, &before))
         return send_all_carefully(s, buf, len, done);
-    ssize_t n = first_send(s, (const char *)buf + *done, len - *done, c, &deadline_ns);
-    if (n < 0 || (size_t)n < len - *done)
+    ssize_t n = first_send(s, (const char *)buf + *done, left, c, &deadline_ns);
+    if (n != (ssize_t)left)
         return send_all_rest(s, buf, len, done, n, deadline_ns);
     *done = len;
-    socket_leave(s, s->sending);
+    socket_leave_plainly(s, s->sending, before);
     return 0;
 }
 

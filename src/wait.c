@@ -164,14 +164,11 @@ static int slept(int rc, uint64_t deadline_ns)
 
 /* ---- limits and turns ---------------------------------------------------------------------- */
 
-/* How many calls of a task may go ahead before the others of its loop have their turn. */
-#define BUDGET 32
-
 void wait_spent(void)
 {
     struct context *c = context_current();
 
-    c->budget = c->loop ? BUDGET : INT32_MAX;
+    c->budget = c->loop ? CONTEXT_BUDGET : INT32_MAX;
     if (c->loop)
         task_yield(c->loop);
 }
@@ -180,7 +177,7 @@ int wait_begin(uint64_t *ret_deadline_ns)
 {
     struct context *c = context_current();
 
-    if (--c->budget <= 0)
+    if (context_spends(c))
         wait_spent();
     *ret_deadline_ns = c->deadline_ns;
     return context_cancelled(c) ? -ECANCELED : wait_expired(c->deadline_ns);
@@ -209,7 +206,7 @@ static int give_turn(void)
 {
     struct context *c = context_current();
 
-    if (--c->budget <= 0)
+    if (context_spends(c))
         wait_spent();
     return context_cancelled(c) ? -ECANCELED : 0;
 }
@@ -244,38 +241,33 @@ int wait_ready(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t r
 }
 
 /* A task that waits outside the list of waiters is found through `*place`. Whoever ends the socket
- * sets the flag and then looks there, under the lock; the task takes itself out and then looks at
- * the flag. So it is not gone while it is woken. */
+ * sets the flag and then looks there, under the lock; the task is put there and then looks at the
+ * flag. It is taken out before it leaves the socket, which is where it notices the flag again: then
+ * it passes through the lock (socket_leave). So it is not gone while it is woken. */
 static bool place_task(weir_socket *s, _Atomic(struct task *) *place, struct task *t)
 {
     atomic_store(place, t);
     return !(atomic_load(&s->state) & STATE_CLOSED);
 }
 
-static void displace_task(weir_socket *s, _Atomic(struct task *) *place)
+static void displace_task(_Atomic(struct task *) *place)
 {
-    atomic_store(place, NULL);
-    if (atomic_load(&s->state) & STATE_CLOSED) {
-        pthread_mutex_lock(&s->lock);
-        pthread_mutex_unlock(&s->lock);
-    }
+    atomic_store_explicit(place, NULL, memory_order_relaxed);
 }
 
 bool wait_drained(weir_socket *s, struct context *c, uint64_t deadline_ns)
 {
+    struct loop *l = c->loop;
     int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
     bool woken = false;
-    struct arm a;
 
     if (!s->tcp || atomic_load_explicit(&s->nonblocking, memory_order_relaxed) ||
-        context_cancelled(c) || !loop_arm_drained(c->loop, &a, fd, &s->home))
+        context_cancelled(c) || !loop_await(l, fd, &s->home))
         return false;
     if (place_task(s, &s->receiver, c->task))
-        woken = task_park(c->loop, deadline_ns);
-    displace_task(s, &s->receiver);
-    if (a.linked)
-        loop_disarm(c->loop, &a, &s->home);
-    return woken;
+        woken = task_park(l, deadline_ns);
+    displace_task(&s->receiver);
+    return loop_awaited(l, fd) || woken;
 }
 
 /* ---- operations that the loop carries out -------------------------------------------------- */
@@ -309,7 +301,7 @@ static ssize_t complete(weir_socket *s, struct context *c, struct loop_operation
     while (!op->done)
         (void)task_park(l, NEVER);
     witness_end(op);
-    displace_task(s, place);
+    displace_task(place);
     return op->result == -ECANCELED || op->result == -EINTR ? -EAGAIN : op->result;
 }
 

@@ -1,24 +1,9 @@
 /* Sockets as the kernel has them. */
-#include "../socket.h"
-#include "../sys.h"
+#include "plain.h"
 
 static int descriptor(const weir_socket *s)
 {
     return atomic_load_explicit(&s->fd, memory_order_relaxed);
-}
-
-static ssize_t plain_recv(weir_socket *s, void *buf, size_t len)
-{
-    size_t asked = sys_amount(SYS_RECV, len);
-    ssize_t n = sys_recv(descriptor(s), buf, asked, MSG_DONTWAIT);
-    if (s->tcp)
-        s->drained = n > 0 && (size_t)n < asked;
-    return n;
-}
-
-static ssize_t plain_send(weir_socket *s, const void *buf, size_t len)
-{
-    return sys_send(descriptor(s), buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static ssize_t plain_recvmsg(weir_socket *s, struct msghdr *message, int flags)

@@ -85,14 +85,6 @@ static void epoll_loop_unwatch(struct loop *l, int fd, struct slot *slot, bool g
     slot->watched = 0;
 }
 
-/* Each raise of the eventfd is an edge of its own: it need not be read. The bits of epoll(7) and of
- * poll(2) are the same on every architecture of Linux. */
-static void report(struct loop *l, const struct epoll_event *event)
-{
-    if (event->data.u64 != loop_key(-1, 0))
-        loop_report(l, event->data.u64, (short)event->events);
-}
-
 static int wait_for_events(struct epoll *e, uint64_t until_ns)
 {
     struct timespec left;
@@ -111,6 +103,8 @@ static int wait_for_events(struct epoll *e, uint64_t until_ns)
     return rc;
 }
 
+/* Each raise of the eventfd is an edge of its own: it need not be read, and its key is nobody's.
+ * The bits of epoll(7) and of poll(2) are the same on every architecture of Linux. */
 static int epoll_loop_turn(struct loop *l, uint64_t until_ns)
 {
     struct epoll *e = l->backend;
@@ -121,8 +115,8 @@ static int epoll_loop_turn(struct loop *l, uint64_t until_ns)
         if (i + 4 < rc)
             loop_fetch_slot(l, e->events[i + 4].data.u64);
         if (i + 2 < rc)
-            loop_fetch_arm(l, e->events[i + 2].data.u64);
-        report(l, &e->events[i]);
+            loop_fetch_receiver(l, e->events[i + 2].data.u64);
+        loop_report(l, e->events[i].data.u64, (short)e->events[i].events);
     }
     return rc < 0 && rc != -EINTR ? rc : 0;
 }

@@ -82,6 +82,7 @@ void loop_run(struct loop *l, bool (*done)(struct loop *l))
     static const struct timespec moment = {.tv_nsec = NS_PER_MS};
 
     fiber_adopt(&l->fiber);
+    l->errno_here = &errno;
     loop_here = l;
     task_take_inbox(l);
     for (;;) {
@@ -134,18 +135,36 @@ static short renew(struct loop *l, struct slot *slot, struct home *home)
                               memory_order_relaxed);
     for (const struct arm *a = slot->arms; a; a = a->next)
         events |= a->events;
-    return events;
+    return slot->receiver ? (short)(events | POLLIN) : events;
+}
+
+static void wake_receiver(struct loop *l, struct slot *slot)
+{
+    struct task *t = slot->receiver;
+
+    slot->receiver = NULL;
+    if (t)
+        task_wake_here(l, t);
 }
 
 /* Nobody will tell them what they wait for: they look for themselves. */
-static void let_look(struct slot *slot)
+static void let_look(struct loop *l, struct slot *slot)
 {
+    wake_receiver(l, slot);
     for (struct arm *a; (a = slot->arms);) {
         slot->arms = a->next;
         a->linked = false;
         a->got = a->events;
         task_wake(a->task);
     }
+}
+
+static void link_arm(struct slot *slot, struct arm *a)
+{
+    a->generation = slot->generation;
+    a->next = slot->arms;
+    a->linked = true;
+    slot->arms = a;
 }
 
 int loop_arm(struct loop *l, struct arm *a, int fd, short events, struct home *home)
@@ -168,11 +187,11 @@ int loop_arm(struct loop *l, struct arm *a, int fd, short events, struct home *h
         if (rc != 0) {
             a->got = rc > 0 ? events : 0;
             if (fresh)
-                let_look(slot);
+                let_look(l, slot);
             return rc;
         }
     }
-    slot_link(slot, a);
+    link_arm(slot, a);
     return 0;
 }
 
@@ -186,6 +205,14 @@ static void unlink_arm(struct slot *slot, struct arm *a)
     a->linked = false;
 }
 
+static void unwatch_unless_awaited(struct loop *l, int fd, bool gone)
+{
+    struct slot *slot = &l->slots[fd];
+
+    if (!slot->arms && !slot->receiver && slot->watched != 0)
+        l->ops->unwatch(l, fd, slot, gone);
+}
+
 void loop_disarm(struct loop *l, struct arm *a, const struct home *home)
 {
     if (a->generation == 0)
@@ -193,9 +220,13 @@ void loop_disarm(struct loop *l, struct arm *a, const struct home *home)
     struct slot *slot = &l->slots[a->fd];
     if (a->linked)
         unlink_arm(slot, a);
-    if (slot->arms || slot->watched == 0)
-        return;
-    l->ops->unwatch(l, a->fd, slot, !home && a->generation == slot->generation);
+    unwatch_unless_awaited(l, a->fd, !home && a->generation == slot->generation);
+}
+
+void loop_await_no_more(struct loop *l, int fd)
+{
+    l->slots[fd].receiver = NULL;
+    unwatch_unless_awaited(l, fd, false);
 }
 
 void loop_forget(struct loop *l, int fd, struct home *home)
@@ -224,45 +255,29 @@ static short ways(short events)
     return events & (POLLRDHUP | POLLPRI) ? (short)(events | POLLIN) : events;
 }
 
-static void report_to_all(struct loop *l, struct slot *slot, short events)
+void loop_report_to_all(struct loop *l, struct slot *slot, short events)
 {
     short holds = ways(events), untold = holds & (POLLIN | POLLOUT);
 
-    (void)l;
     if (events & ENDED)
         slot->ended = true;
+    if (slot->receiver && holds & POLLIN) {
+        untold &= (short)~POLLIN;
+        wake_receiver(l, slot);
+    }
     for (struct arm **at = &slot->arms, *a; (a = *at);) {
         if (!(a->events & holds)) {
             at = &a->next;
             continue;
         }
         untold &= (short)~a->events;
-        slot->told |= !a->receives;
+        slot->told = true;
         a->got = holds;
         *at = a->next;
         a->linked = false;
         task_wake(a->task);
     }
     slot->ready |= untold & slot->watched;
-}
-
-void loop_report(struct loop *l, uint64_t key, short events)
-{
-    uint32_t fd = (uint32_t)key;
-
-    if (fd >= (uint32_t)l->slot_count || l->slots[fd].generation != (uint32_t)(key >> 32))
-        return;
-    struct slot *slot = &l->slots[fd];
-    struct arm *a = slot->arms;
-    if (events != POLLIN || !a || a->next || a->events != POLLIN) {
-        report_to_all(l, slot, events);
-        return;
-    }
-    slot->arms = NULL;
-    slot->told |= !a->receives;
-    a->linked = false;
-    a->got = POLLIN;
-    task_wake_here(l, a->task);
 }
 
 void loop_done(struct loop *l, struct loop_operation *op, ssize_t result)

@@ -24,13 +24,14 @@ struct arm {
     int fd;
     uint32_t generation; /* of the slot when it was armed */
     bool linked;         /* in the list of its slot */
-    bool receives;       /* whoever waits receives next, whatever has come */
     short events;        /* POLLIN, POLLOUT */
     short got;           /* what ended the wait; POLLERR, POLLHUP and POLLNVAL may be among it */
 };
 
 struct slot {
     struct arm *arms;
+    /* Waits for POLLIN without an arm and receives next, whatever has come (loop_await). */
+    struct task *receiver;
     uint32_t generation;
     short watched; /* what the backend reports without being asked again */
     short ready;   /* reported while nobody waited for it: possibly stale */
@@ -106,17 +107,18 @@ struct loop {
     int slot_count;
     uint32_t generation; /* the last that a slot was given */
 
+    int *errno_here;      /* the thread's: to ask for the address takes a call */
     struct fiber fiber;   /* the thread's own stack, where the loop itself runs */
     struct task *running; /* NULL on the loop's own stack */
     struct task *ready, **ready_end;
     unsigned ready_count;
-    unsigned turn_left;   /* of the tasks that were ready, how many still run in this turn */
+    uint64_t switches;    /* to tasks */
+    uint64_t turn_end;    /* so many may there be until the loop looks again */
     struct task *yielded; /* waits for the loop to have looked, and nothing else */
     struct task *ended;   /* has just left its stack, which the next one gives back */
     struct task *all;
     size_t tasks;
     bool cancelled_all; /* the run is ending, and its tasks know */
-    uint64_t switches;
     struct heap timers;
     struct stack_cache stacks;
 
@@ -161,9 +163,6 @@ static inline uint64_t loop_key(int fd, uint32_t generation)
     return (uint64_t)generation << 32 | (uint32_t)fd;
 }
 
-/* `events` (POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP, POLLNVAL) hold on a descriptor. Stale
- * keys are ignored. */
-void loop_report(struct loop *l, uint64_t key, short events);
 void loop_done(struct loop *l, struct loop_operation *op, ssize_t result);
 
 /* ---- the short way --------------------------------------------------------------------------- */
@@ -175,33 +174,32 @@ static inline bool slot_is_home(const struct loop *l, const struct slot *slot,
                        ((uint64_t)l->id << 32 | slot->generation);
 }
 
-static inline void slot_link(struct slot *slot, struct arm *a)
-{
-    a->generation = slot->generation;
-    a->next = slot->arms;
-    a->linked = true;
-    slot->arms = a;
-}
-
-/* As loop_arm, for a descriptor that was found empty by the last read. False, and nothing is armed,
- * if it is not watched for reading here, or if something may have come since. */
-static inline bool loop_arm_drained(struct loop *l, struct arm *a, int fd, const struct home *home)
+/* The wait that tasks do most: the running one waits for what comes to `fd`, which the last read
+ * has found empty. False, and nobody waits, if that is not watched for here, or if something may
+ * have come since. */
+static inline bool loop_await(struct loop *l, int fd, const struct home *home)
 {
     if ((unsigned)fd >= (unsigned)l->slot_count)
         return false;
     struct slot *slot = &l->slots[fd];
     if (!slot_is_home(l, slot, home) || slot->ended || slot->told || slot->ready & POLLIN ||
-        !(slot->watched & POLLIN)) {
+        !(slot->watched & POLLIN) || slot->receiver) {
         slot->told = false;
         return false;
     }
-    a->task = l->running;
-    a->fd = fd;
-    a->events = POLLIN;
-    a->got = 0;
-    a->receives = true;
-    slot_link(slot, a);
+    slot->receiver = l->running;
     return true;
+}
+
+void loop_await_no_more(struct loop *l, int fd);
+
+/* Ends the wait. True if something has come. */
+static inline bool loop_awaited(struct loop *l, int fd)
+{
+    if (l->slots[fd].receiver != l->running)
+        return true;
+    loop_await_no_more(l, fd);
+    return false;
 }
 
 static inline void loop_make_ready(struct loop *l, struct task *t)
@@ -220,6 +218,26 @@ static inline void task_wake_here(struct loop *l, struct task *t)
         loop_make_ready(l, t);
 }
 
+void loop_report_to_all(struct loop *l, struct slot *slot, short events);
+
+/* For backends. `events` (POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP, POLLNVAL) hold on a
+ * descriptor. Stale keys are ignored. */
+static inline void loop_report(struct loop *l, uint64_t key, short events)
+{
+    uint32_t fd = (uint32_t)key;
+
+    if (fd >= (uint32_t)l->slot_count || l->slots[fd].generation != (uint32_t)(key >> 32))
+        return;
+    struct slot *slot = &l->slots[fd];
+    struct task *t = slot->receiver;
+    if (events != POLLIN || !t || slot->arms) {
+        loop_report_to_all(l, slot, events);
+        return;
+    }
+    slot->receiver = NULL;
+    task_wake_here(l, t);
+}
+
 /* Before events are reported. */
 static inline void loop_fetch_slot(const struct loop *l, uint64_t key)
 {
@@ -227,10 +245,10 @@ static inline void loop_fetch_slot(const struct loop *l, uint64_t key)
         __builtin_prefetch(&l->slots[(uint32_t)key]);
 }
 
-static inline void loop_fetch_arm(const struct loop *l, uint64_t key)
+static inline void loop_fetch_receiver(const struct loop *l, uint64_t key)
 {
     if ((uint32_t)key < (uint32_t)l->slot_count)
-        __builtin_prefetch(l->slots[(uint32_t)key].arms);
+        __builtin_prefetch(l->slots[(uint32_t)key].receiver);
 }
 
 #endif

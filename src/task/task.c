@@ -5,12 +5,10 @@
 #include "../loop/loop.h"
 #include "../sys.h"
 
-#include <errno.h>
 #include <string.h>
 
-/* How many calls a task may make between two waits until the others have their turn, and how many
- * tasks run until the loop looks what has become ready: what a busy one may cost the others. */
-#define BUDGET   32
+/* How many tasks run until the loop looks what has become ready, if not more were: what busy ones
+ * may cost the others. */
 #define TURN_MIN 64
 
 /* ---- the queue of those that can run ------------------------------------------------------- */
@@ -19,9 +17,8 @@ static struct task *next_in_turn(struct loop *l)
 {
     struct task *t = l->ready;
 
-    if (!t || l->turn_left == 0)
+    if (!t || l->switches == l->turn_end)
         return NULL;
-    l->turn_left--;
     l->ready = t->next_ready;
     if (!l->ready)
         l->ready_end = &l->ready;
@@ -69,7 +66,7 @@ static inline struct fiber *enter(struct loop *l, struct task *next)
     if (next->next_ready)
         look_ahead(next->next_ready);
     next->state = TASK_RUNNING;
-    next->context.budget = BUDGET;
+    next->context.budget = CONTEXT_BUDGET;
     context_here = &next->context;
     l->switches++;
     return &next->fiber;
@@ -84,33 +81,33 @@ static inline void arrived(struct loop *l)
 /* Goes on with the next task in this turn, or with the loop itself. */
 static inline void switch_from(struct loop *l, struct task *t)
 {
-    struct task *next = next_in_turn(l);
-    struct fiber *to = enter(l, next);
+    int saved_errno = *l->errno_here;
+    struct fiber *to = enter(l, next_in_turn(l));
 
     fiber_switch(&t->fiber, to);
     arrived(l);
+    *l->errno_here = saved_errno;
 }
 
 bool task_park(struct loop *l, uint64_t until_ns)
 {
     struct task *t = l->running;
-    int saved_errno = errno;
 
-    t->timed_out = false;
     t->state = TASK_PARKED;
-    if (until_ns != NEVER)
-        heap_set(&l->timers, &t->timer, until_ns);
+    if (until_ns == NEVER) {
+        switch_from(l, t);
+        return true;
+    }
+    t->timed_out = false;
+    heap_set(&l->timers, &t->timer, until_ns);
     switch_from(l, t);
-    if (until_ns != NEVER)
-        timer_stop(&t->timer);
-    errno = saved_errno;
+    timer_stop(&t->timer);
     return !t->timed_out;
 }
 
 void task_yield(struct loop *l)
 {
     struct task *t = l->running;
-    int saved_errno = errno;
 
     if (l->ready) {
         loop_make_ready(l, t);
@@ -119,7 +116,6 @@ void task_yield(struct loop *l)
         l->yielded = t;
     }
     switch_from(l, t);
-    errno = saved_errno;
 }
 
 void task_call_deep(void (*fn)(void *arg), void *arg)
@@ -240,7 +236,7 @@ void task_run_timers(struct loop *l)
 
 void task_run_ready(struct loop *l)
 {
-    l->turn_left = l->ready_count < TURN_MIN ? TURN_MIN : l->ready_count;
+    l->turn_end = l->switches + (l->ready_count < TURN_MIN ? TURN_MIN : l->ready_count);
     struct task *next = next_in_turn(l);
     if (!next)
         return;

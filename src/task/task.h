@@ -101,7 +101,7 @@ bool task_park(struct loop *l, uint64_t until_ns);
  *     a group's        its list of tasks, for cancels
  *     context.c's      the main task of a nested run, for cancels
  *     a socket's       its waiters, and `receiver` and `sender`: the task leaves these without the
- *                      lock, but passes through it if the socket has been closed (wait.c)
+ *                      lock, but passes through it if the socket has been closed (socket_leave)
  *     of a mutex, a channel, a group, a run, an offload, a flag   who sleeps there (struct sleeper)
  *
  * The loop's own thread needs none: for its timers, arms, operations, and the list of all. */

@@ -1,6 +1,7 @@
 """Loops, tasks and threads, read from the program's memory."""
 import contextlib
 import re
+import select
 
 import gdb
 
@@ -203,27 +204,29 @@ class Loop:
 
     def find_waits(self, tasks):
         by_address = {task.address: task for task in tasks}
-        for fd, arm in self.arms():
-            task = by_address.get(int(arm["task"]))
+        for fd, pointer, events in self.waits():
+            task = by_address.get(int(pointer))
             if task:
-                task.waits.append((fd, int(arm["events"])))
+                task.waits.append((fd, int(events)))
 
-    def arms(self):
+    def waits(self):
         count = int(self.value["slot_count"])
         slots = self.value["slots"]
         if not count:
             return
         size = slots.type.target().sizeof
-        pointer = slots["arms"].type.sizeof
-        offset = next(f.bitpos // 8 for f in slots.type.target().fields() if f.name == "arms")
+        places = [slice(f.bitpos // 8, f.bitpos // 8 + f.type.sizeof)
+                  for f in slots.type.target().fields() if f.name in ("arms", "receiver")]
         memory = bytes(gdb.selected_inferior().read_memory(int(slots), count * size))
         for fd in range(count):
-            at = fd * size + offset
-            if not any(memory[at:at + pointer]):
+            slot = memory[fd * size:(fd + 1) * size]
+            if not any(any(slot[place]) for place in places):
                 continue
+            if slots[fd]["receiver"]:
+                yield fd, slots[fd]["receiver"], select.POLLIN
             arm = slots[fd]["arms"]
             while arm:
-                yield fd, arm
+                yield fd, arm["task"], arm["events"]
                 arm = arm["next"]
 
 
