@@ -245,6 +245,7 @@ static void fail(weir_socket *s, struct connect *c, int rc)
 /* The connection that has no handshake is none. */
 static void fail_to_shake(weir_socket *s, struct connect *c, int rc)
 {
+    socket_leave_home(s);
     atomic_store_explicit(&s->fd, -1, memory_order_relaxed);
     atomic_store_explicit(&s->family, c->family, memory_order_relaxed);
     c->shaking = false;

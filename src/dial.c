@@ -88,6 +88,17 @@ static int bind_to_text(weir_socket *s, const char *text)
     return rc < 0 ? rc : weir_bind_address(s, &a);
 }
 
+/* A forgotten scheme must not mean that everything goes in the clear. */
+static int check_scheme(const struct target *t, const char *target, bool wants_tls)
+{
+    struct story_quote q;
+
+    if (t->scheme == SCHEME_TLS || !wants_tls)
+        return 0;
+    return story_tell(-EINVAL, "TLS was asked for, and %s does not begin with tls://",
+                      story_quote(&q, target, strlen(target)));
+}
+
 int weir_dial(weir_socket **ret, const char *target, const weir_dial_options *options)
 {
     weir_dial_options o = {.size = sizeof o};
@@ -101,6 +112,8 @@ int weir_dial(weir_socket **ret, const char *target, const weir_dial_options *op
         rc = target_parse(target, &t);
     if (rc == 0 && t.any)
         rc = story_tell(-EINVAL, "there is no host to connect to");
+    if (rc == 0)
+        rc = check_scheme(&t, target, o.tls || o.tls_name);
     if (rc == 0)
         rc = open_for(&s, &t, AF_UNSPEC);
     if (rc != 0)
@@ -212,6 +225,8 @@ int weir_listen_on(weir_socket **ret, const char *target, const weir_listen_opti
     int rc = copy_options(&o, sizeof o, options);
     if (rc == 0)
         rc = target_parse(target, &t);
+    if (rc == 0)
+        rc = check_scheme(&t, target, o.tls);
     if (rc == 0 && t.scheme == SCHEME_TLS)
         rc = tls_check_server(o.tls);
     if (rc != 0)

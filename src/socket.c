@@ -119,12 +119,11 @@ void socket_unref(weir_socket *s)
         socket_destroy(s);
 }
 
-/* The loop of the calling thread watches the descriptor no more. Another loop learns of it when the
- * number is watched anew, and the kernel forgets what is closed. (lock) */
-static void leave_home(weir_socket *s)
+void socket_leave_home(weir_socket *s)
 {
     if (loop_here)
         loop_forget(loop_here, atomic_load_explicit(&s->fd, memory_order_relaxed), &s->home);
+    atomic_store_explicit(&s->home.key, 0, memory_order_relaxed);
 }
 
 /* Lets the kernel's socket go while others still hold the object: something harmless takes the
@@ -135,7 +134,7 @@ static void leave_home(weir_socket *s)
 static void release_descriptor(weir_socket *s)
 {
     int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
-    leave_home(s);
+    socket_leave_home(s);
     int fresh = fd < 0 ? -1 : sys_epoll_create();
     int harmless = fresh;
 
@@ -428,7 +427,7 @@ int weir_detach(weir_socket *s)
         return rc;
     pthread_mutex_lock(&s->lock);
     socket_wake(s, WAKE_GONE);
-    leave_home(s);
+    socket_leave_home(s);
     pthread_mutex_unlock(&s->lock);
     if (s->adopted_blocking)
         (void)sys_set_flags(fd, sys_get_flags(fd) & ~O_NONBLOCK);

@@ -247,6 +247,10 @@ void socket_wake(weir_socket *s, enum wake_reason why);
 void waiter_link(weir_socket *s, struct waiter *w);
 void waiter_unlink(struct waiter *w);
 
+/* The descriptor is about to be closed or given away, and the socket stays: the loop of the calling
+ * thread watches it no more, and no loop takes the next one of that number for it. (lock) */
+void socket_leave_home(weir_socket *s);
+
 /* Carries background work on as far as it goes without waiting: a connect, a handshake. (lock) */
 void socket_drive(weir_socket *s);
 

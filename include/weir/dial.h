@@ -29,8 +29,8 @@ typedef struct weir_dial_options {
     bool nonblocking;     /* the socket starts in non-blocking mode; default: blocking */
     int64_t timeout_ms;   /* as weir_set_timeout, on the new socket; 0 or less: none */
     const char *local;    /* where to connect from, as weir_address_parse; NULL: anywhere */
-    weir_tls_config *tls; /* for tls://; NULL: what a client needs, with the system's trust */
-    const char *tls_name; /* for whom the certificate has to be; NULL: the host */
+    weir_tls_config *tls; /* for tls:// alone; NULL: what a client needs, with the system's trust */
+    const char *tls_name; /* for tls:// alone: for whom the certificate has to be; NULL: the host */
 } weir_dial_options;
 
 #define WEIR_DIAL_OPTIONS(...)                                                                     \
@@ -42,8 +42,9 @@ typedef struct weir_dial_options {
  * Returns 0 and the connected socket, or
  *   -EINPROGRESS      non-blocking: `*ret` is the socket, which goes on connecting
  *                     (weir_connect_status)
- *   -EINVAL           the target is no target, or has no host ("*:80"), or `options` has no size;
- *                     weir_error_detail(NULL, …) says where and why
+ *   -EINVAL           the target is no target, or has no host ("*:80"), or is not tls:// though
+ *                     TLS is asked for, or `options` has no size; weir_error_detail(NULL, …) says
+ *                     where and why
  *   -EPROTONOSUPPORT  an unknown scheme, or tls:// in a build without it
  * or as weir_connect. On any failure `*ret` is untouched and weir_error_detail(NULL, …) tells each
  * address tried. */
@@ -55,7 +56,7 @@ typedef struct weir_listen_options {
     int backlog;          /* as weir_listen; 0: the system's limit */
     bool nonblocking;     /* the listener starts in non-blocking mode */
     bool reuse_port;      /* SO_REUSEPORT: several listeners share the port (socket(7)) */
-    weir_tls_config *tls; /* for tls://, where there has to be one, with a certificate */
+    weir_tls_config *tls; /* for tls:// alone, where there has to be one, with a certificate */
 } weir_listen_options;
 
 #define WEIR_LISTEN_OPTIONS(...)                                                                   \

@@ -95,9 +95,9 @@ WEIR_API int weir_tls_config_certificate_memory(weir_tls_config *c, const void *
 
 /* Asks `choose` in each handshake of a server, before the certificates of `c` are looked at. `name`
  * is what the client asks for, NULL if nothing. It returns a configuration whose certificates serve
- * this connection (borrowed until the handshake is over), or NULL to go on with those of `c`. It is
- * called in the middle of a handshake, from any thread, in no task, and must not wait. A session
- * that is resumed needs no certificate, and it is not asked. */
+ * this connection, with a reference that it gives away (weir_tls_config_ref), or NULL to go on with
+ * those of `c`. It is called in the middle of a handshake, from any thread, in no task, and must
+ * not wait. A session that is resumed needs no certificate, and it is not asked. */
 typedef weir_tls_config *weir_tls_choose(void *arg, const char *name);
 WEIR_API int weir_tls_config_certificate_choose(weir_tls_config *c, weir_tls_choose *choose,
                                                 void *arg);
@@ -217,14 +217,17 @@ typedef struct weir_tls_state {
     unsigned chain_count; /* certificates that the peer sent, its own included; 0: none */
     char cipher[64];      /* "TLS_AES_128_GCM_SHA256" */
     char alpn[256];       /* what was agreed on; "" if nothing */
-    char name[256];       /* what the client asked for; "" if nothing */
+    char name[256];       /* a client: whom it wanted; a server: the name that it was asked for, ""
+                           * if none, as by a client of an address */
     char subject[256];    /* of the peer's certificate, one line (RFC 2253), cut if need be; "" */
     char issuer[256];
     unsigned char sha256[32];      /* fingerprint of the peer's certificate */
     int64_t not_before, not_after; /* its dates, seconds since 1970 */
 } weir_tls_state;
 
-/* Returns 0, -EAGAIN before the handshake is over, -EINVAL without TLS, or as weir_handshake. */
+/* Never waits: what weir_accept returns has had no handshake yet, and weir_handshake is the call
+ * for that. Returns 0, -EAGAIN before the handshake is over, -EINVAL without TLS, or as
+ * weir_handshake. */
 WEIR_API int weir_tls_info(weir_socket *s, weir_tls_state *ret);
 
 /* The certificates that the peer sent, its own first, as PEM with a '\0' at the end. Returns the

@@ -37,7 +37,8 @@ static int check_use(const weir_socket *s, const weir_tls_config *c, const char 
     if (phase == PHASE_LISTENING && name)
         return story_tell(-EINVAL, "a listener has no peer to name");
     if (!c && (phase == PHASE_LISTENING || (phase == PHASE_CONNECTED && !name)))
-        return story_tell(-EINVAL, "a server needs a configuration with a certificate");
+        return story_tell(-EINVAL, "a server needs a configuration with a certificate, a "
+                                   "client the name of its peer");
     return 0;
 }
 

@@ -71,7 +71,7 @@ static int show(SSL *ssl, const struct identity *list, const char *name)
     return (int)count;
 }
 
-/* Asks the program. A configuration that it returns is in use from now on. */
+/* Asks the program, which gives a reference away. The configuration is in use from now on. */
 static weir_tls_config *ask(struct tls *t, const char *name)
 {
     weir_tls_config *c = t->config;
@@ -82,7 +82,7 @@ static weir_tls_config *ask(struct tls *t, const char *name)
     weir_tls_config *chosen = c->choose(c->choose_arg, name);
     if (!chosen)
         return c;
-    t->chosen = weir_tls_config_ref(chosen);
+    t->chosen = chosen;
     atomic_store(&chosen->used, true);
     return chosen;
 }

@@ -103,7 +103,7 @@ int config_changeable(const weir_tls_config *c)
 int config_use(weir_tls_config *c, bool server)
 {
     if (server && !c->identities && !c->choose)
-        return story_tell(-EINVAL, "a server needs a certificate");
+        return story_tell(-EINVAL, "a server needs a certificate, a client the name of its peer");
     int rc = server ? 0 : trust_prepare(c);
     if (rc < 0)
         return rc;

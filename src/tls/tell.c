@@ -35,6 +35,8 @@ static const struct words ssl_words[] = {
     {SSL_R_UNKNOWN_CERTIFICATE_TYPE, "a key of this kind cannot be used"},
     {SSL_R_DH_KEY_TOO_SMALL, "the key exchange of the peer is too weak"},
     {SSL_R_NO_RENEGOTIATION, "the peer wants to renegotiate, which is not done"},
+    {SSL_R_UNEXPECTED_MESSAGE,
+     "the peer sends what is not due now, as one without TLS does that sends back what it is sent"},
     {SSL_R_EXCESSIVE_MESSAGE_SIZE, "the peer sends a message that is too long"},
     {SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, "what the peer sends has been damaged"},
     {SSL_R_BAD_SIGNATURE, "the peer does not have the key of its certificate"},

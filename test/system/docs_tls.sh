@@ -19,7 +19,7 @@ blocks sh >commands.sh
 bash -euo pipefail commands.sh >log 2>&1 || fail "$(tail -5 log)"
 
 {
-    printf '#include <%s>\n' stdio.h string.h weir.h
+    printf '#include <%s>\n' pthread.h stdio.h string.h weir.h
     blocks c
 } >samples.c
 [ "$(grep -c '^static ' samples.c)" -ge 6 ] || fail "the samples are not found in the document"

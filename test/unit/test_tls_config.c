@@ -162,7 +162,7 @@ static void a_server_needs_a_certificate(void **state)
     assert_int_equal(weir_pair(pair, SOCK_STREAM), 0);
     assert_int_equal(weir_set_tls(pair[0], config, NULL), -EINVAL);
     weir_error_detail(pair[0], story, sizeof story);
-    assert_string_equal(story, "a server needs a certificate");
+    assert_string_equal(story, "a server needs a certificate, a client the name of its peer");
     /* It was not used by that. */
     assert_int_equal(change(9, config), 0);
     assert_int_equal(weir_set_tls(pair[0], config, NULL), 0);
@@ -183,6 +183,22 @@ static void a_listener_needs_a_configuration(void **state)
                      -EINVAL);
     weir_error_detail(NULL, story, sizeof story);
     assert_non_null(strstr(story, "a server needs a certificate"));
+    assert_null(s);
+}
+
+/* Who forgets the scheme must not talk in the clear. */
+static void tls_is_not_asked_for_in_vain(void **state)
+{
+    weir_socket *s = NULL;
+    char story[256];
+
+    (void)state;
+    assert_int_equal(weir_dial(&s, "127.0.0.1:1", WEIR_DIAL_OPTIONS(.tls = config)), -EINVAL);
+    weir_error_detail(NULL, story, sizeof story);
+    assert_string_equal(story, "TLS was asked for, and 127.0.0.1:1 does not begin with tls://");
+    assert_int_equal(weir_dial(&s, "unix:@none", WEIR_DIAL_OPTIONS(.tls_name = "a.test")), -EINVAL);
+    assert_int_equal(weir_listen_on(&s, "tcp://127.0.0.1:0", WEIR_LISTEN_OPTIONS(.tls = config)),
+                     -EINVAL);
     assert_null(s);
 }
 
@@ -399,6 +415,7 @@ int main(void)
         TEST(references_are_counted),
         TEST(a_server_needs_a_certificate),
         TEST(a_listener_needs_a_configuration),
+        TEST(tls_is_not_asked_for_in_vain),
         TEST(files_that_cannot_be_read_are_named),
         TEST(content_that_is_none_is_told),
         TEST(a_broken_block_is_counted),

@@ -170,7 +170,7 @@ static weir_tls_config *choose(void *arg, const char *name)
 
     c->asked++;
     snprintf(c->name, sizeof c->name, "%s", name ? name : "-");
-    return c->answer;
+    return weir_tls_config_ref(c->answer);
 }
 
 static void the_program_chooses(void **state)

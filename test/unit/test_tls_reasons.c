@@ -218,7 +218,10 @@ static void reasons_have_words(void **state)
         {ERR_LIB_SSL, SSL_R_HTTP_REQUEST, "the peer speaks HTTP, not TLS"},
         {ERR_LIB_SSL, SSL_R_WRONG_VERSION_NUMBER, "the peer does not speak TLS"},
         {ERR_LIB_SSL, SSL_AD_REASON_OFFSET + 48, "the peer refuses: unknown CA (alert 48)"},
-        {ERR_LIB_SSL, SSL_R_UNEXPECTED_MESSAGE, "unexpected message"},
+        {ERR_LIB_SSL, SSL_R_UNEXPECTED_MESSAGE,
+         "the peer sends what is not due now, as one without TLS does that sends back what it is "
+         "sent"},
+        {ERR_LIB_SSL, SSL_R_LENGTH_MISMATCH, "length mismatch"},
         {ERR_LIB_PEM, PEM_R_BAD_END_LINE, "bad end line"},
     };
 
