@@ -85,11 +85,20 @@ static void stop_background(weir_socket *s, int rc)
     s->lookup = NULL;
 }
 
+/* While OpenSSL works a socket's lock may be held for long. In a child of the process it may have
+ * been copied in that state: then there is nothing there for the child. */
+static bool lock_unless_stale(weir_socket *s)
+{
+    if (s->tls && tls_inherited(s->tls))
+        return pthread_mutex_trylock(&s->lock) == 0;
+    pthread_mutex_lock(&s->lock);
+    return true;
+}
+
 /* Nobody else can reach it, but for a poller that watches it. */
 static void socket_destroy(weir_socket *s)
 {
-    if (s->waiters || s->connect || s->lookup) {
-        pthread_mutex_lock(&s->lock);
+    if ((s->waiters || s->connect || s->lookup) && lock_unless_stale(s)) {
         stop_background(s, WEIR_ECLOSED);
         socket_wake(s, WAKE_GONE);
         pthread_mutex_unlock(&s->lock);
@@ -162,7 +171,8 @@ static void shut_down(weir_socket *s, enum wake_reason why, bool closes)
 
     if (old & STATE_CLOSED && why == WAKE_CLOSED)
         return;
-    pthread_mutex_lock(&s->lock);
+    if (!lock_unless_stale(s))
+        return;
     stop_background(s, WEIR_ECLOSED);
     socket_wake(s, why);
     wake_task(atomic_load(&s->receiver));
@@ -397,12 +407,13 @@ int socket_make_nonblocking(weir_socket *s)
 
 #define CLAIM_NS 100000
 
-/* Closes the socket if the caller's reference is the only one. A look-up that has just ended and a
- * poller that looks at the socket hold one of their own for an instant. */
-static int claim(weir_socket *s)
+/* Closes the socket if the caller's reference is the only one, and nothing has been put on it since
+ * it was as `unready`. A look-up that has just ended and a poller that looks at the socket hold a
+ * reference of their own for an instant. */
+static int claim(weir_socket *s, uint64_t unready)
 {
     for (unsigned tries = 0;; tries++) {
-        uint64_t alone = STATE_OWNER | STATE_REFERENCE | (atomic_load(&s->state) & STATE_UNREADY);
+        uint64_t alone = STATE_OWNER | STATE_REFERENCE | unready;
         if (atomic_compare_exchange_strong(&s->state, &alone, alone | STATE_CLOSED))
             return 0;
         if (alone & STATE_CLOSED)
@@ -420,9 +431,10 @@ int weir_detach(weir_socket *s)
     int fd = weir_fd(s);
     if (fd < 0)
         return fd;
+    uint64_t unready = atomic_load(&s->state) & STATE_UNREADY;
     if (s->layer != &layer_plain && s->layer != &layer_descriptor && s->layer != &layer_file)
         return -EOPNOTSUPP;
-    int rc = claim(s);
+    int rc = claim(s, unready);
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&s->lock);

@@ -84,7 +84,7 @@ struct weir_socket {
     struct waiter *waiters;         /* (lock) */
     struct turn *turns;             /* senders that wait for their turn, in order (lock) */
     struct connect *connect;        /* (lock) */
-    struct tls *tls;                /* or that of what a listener accepts; set once (lock) */
+    _Atomic(struct tls *) tls;      /* or that of what a listener accepts; set once (lock) */
     struct resolve_request *lookup; /* of a bind by name (lock) */
     struct setting *settings;       /* (lock) */
     weir_address *local;            /* of weir_bind, for later attempts; NULL if none (lock) */

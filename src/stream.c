@@ -218,8 +218,11 @@ static void hand_on(weir_socket *s, const struct transfer *t, uint64_t deadline_
 {
     int rc = 0;
 
-    while (!t->dontwait && rc == 0 && drive(s) == -EAGAIN)
+    while (!t->dontwait && rc == 0 && drive(s) == -EAGAIN) {
         rc = wait_ready(s, WEIR_WRITABLE, deadline_ns, NEVER);
+        if (rc == 0)
+            rc = wait_expired(deadline_ns);
+    }
 }
 
 static ssize_t send_on(weir_socket *s, struct transfer *t, ssize_t n, uint64_t deadline_ns)
@@ -542,6 +545,8 @@ static int shut(weir_socket *s, int how, uint64_t deadline_ns)
         if (rc != -EAGAIN)
             break;
         rc = wait_ready(s, WEIR_WRITABLE, deadline_ns, NEVER);
+        if (rc == 0)
+            rc = wait_expired(deadline_ns);
     }
     return rc < 0 ? (int)failure(s, rc) : 0;
 }
@@ -553,7 +558,7 @@ int weir_shutdown(weir_socket *s, int how)
 
     if (rc < 0)
         return rc;
-    rc = wait_enter(s, &deadline_ns);
+    rc = is_inherited(s) ? -EPERM : wait_enter(s, &deadline_ns);
     if (rc == 0)
         rc = shut(s, how, deadline_ns);
     socket_leave(s, 0);

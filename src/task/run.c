@@ -221,7 +221,7 @@ int weir_run(int (*main)(void *), void *arg, const weir_run_options *options, in
 
     if (!main)
         return -EINVAL;
-    if (context_current()->loop)
+    if (context_current()->loop || loop_here)
         return story_tell(-EBUSY, "weir_run inside a task that shares its thread");
     int rc = settings_read(options, &settings);
     if (rc < 0)

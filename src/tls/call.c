@@ -125,7 +125,7 @@ int weir_handshake(weir_socket *s)
 
     if (rc < 0)
         return rc;
-    rc = s->tls ? wait_enter(s, &deadline_ns) : -EINVAL;
+    rc = !s->tls ? -EINVAL : tls_inherited(s->tls) ? -EPERM : wait_enter(s, &deadline_ns);
     if (rc == 0)
         rc = shake(s, deadline_ns);
     socket_leave(s, 0);
@@ -189,11 +189,19 @@ static void describe_peer(X509 *peer, weir_tls_state *ret)
     ret->not_after = seconds_of(X509_get0_notAfter(peer));
 }
 
+/* By a client, which can write there what it likes. */
+static const char *name_asked_for(const SSL *ssl)
+{
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+    return name && choose_is_host_name(name) ? name : NULL;
+}
+
 static void describe(const struct tls *t, weir_tls_state *ret)
 {
     const SSL *ssl = t->ssl;
     const char *cipher = SSL_get_cipher_name(ssl);
-    const char *name = t->server ? SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) : t->name;
+    const char *name = t->server ? name_asked_for(ssl) : t->name;
     const unsigned char *alpn;
     unsigned alpn_len;
     X509 *peer = SSL_get0_peer_certificate(ssl);

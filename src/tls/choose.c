@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* What a client asks for is anybody's text, and programs make names of files of it. */
-static bool is_host_name(const char *name)
+bool choose_is_host_name(const char *name)
 {
     bool dot = true; /* was before */
 
@@ -98,8 +98,9 @@ static int choose_from(SSL *ssl, struct tls *t, const weir_tls_config *from, con
                      name ? story_quote(&q, name, strlen(name)) : "whoever asks for no name");
         return 1; /* for OpenSSL to refuse with a fitting alert */
     }
-    if (from == t->config && !from->identities->next)
+    if (from == t->config && !from->identities->next && !t->shows_other)
         return 1; /* OpenSSL has it already */
+    t->shows_other = true;
     int count = name ? show(ssl, from->identities, name) : 0;
     if (count == 0)
         count = show(ssl, from->identities, NULL);
@@ -116,7 +117,7 @@ static int choose(SSL *ssl, void *unused)
     (void)unused;
     if (!t->server)
         return 1;
-    if (name && (!*name || !is_host_name(name)))
+    if (name && (!*name || !choose_is_host_name(name)))
         name = NULL;
     ERR_set_mark();
     int good = choose_from(ssl, t, ask(t, name), name);

@@ -20,9 +20,10 @@
  * is one, so that many who are in the middle of one do not take much memory. */
 #define BULK_READ (BURST + BURST_EXTRA)
 
-/* So often OpenSSL reads in one call: a peer whose messages never end, with no bytes for us in
- * them, must not keep the thread. */
-#define LOOKS_MAX 32
+/* So much OpenSSL reads in one call, each look counted as some bytes more: a peer whose messages
+ * never end, with no bytes for us in them, must not keep the thread. */
+#define LOOKED_MAX (2 * TLS_RECORD)
+#define LOOK_COST  1024
 
 /* With so much in the outbox OpenSSL has to wait: a peer that asks for answers and never takes
  * them. */
@@ -120,7 +121,7 @@ static int bio_read(BIO *bio, char *buf, int len)
     ssize_t n;
 
     BIO_clear_retry_flags(bio);
-    t->tired = t->done && ++t->looks > LOOKS_MAX; /* OpenSSL bounds handshakes */
+    t->tired = t->done && t->looked >= LOOKED_MAX; /* OpenSSL bounds handshakes */
     if (t->tired) {
         BIO_set_retry_read(bio);
         return -1;
@@ -133,8 +134,11 @@ static int bio_read(BIO *bio, char *buf, int len)
     else if (n < 0)
         t->io_error = (int)n;
     t->ended = n == 0;
-    if (n > 0)
-        SSL_set_default_read_buffer_len(t->ssl, n == len ? BULK_READ : 0);
+    if (n > 0) {
+        t->looked += (size_t)n + LOOK_COST;
+        t->filled = n == len;
+        t->starved = false;
+    }
     return n < 0 ? -1 : (int)n;
 }
 
@@ -285,6 +289,15 @@ static int outcome(struct tls *t, int rc)
     }
 }
 
+/* Lets OpenSSL read and answer messages of the protocol. */
+static int take_messages(struct tls *t)
+{
+    t->looked = 0;
+    t->starved = t->tired = false;
+    forget_errors();
+    return SSL_do_handshake(t->ssl);
+}
+
 int connection_handshake(struct tls *t)
 {
     if (t->done || t->error)
@@ -292,10 +305,7 @@ int connection_handshake(struct tls *t)
     int rc = t->ssl ? 0 : begin(t);
     if (rc < 0)
         return rc;
-    t->looks = 0;
-    t->starved = false;
-    forget_errors();
-    rc = SSL_do_handshake(t->ssl);
+    rc = take_messages(t);
     if (rc == 1) {
         t->done = true;
         choose_done(t);
@@ -310,6 +320,23 @@ int connection_handshake(struct tls *t)
     if (rc == -EAGAIN && t->write_error)
         rc = t->error = t->write_error;
     return rc;
+}
+
+/* After the handshake there are messages as well, and one that has come in part only holds up all
+ * that OpenSSL does. */
+static bool is_held_up(const struct tls *t)
+{
+    return t->done && !t->error && SSL_in_init(t->ssl) && SSL_want_read(t->ssl);
+}
+
+int connection_go_on(struct tls *t)
+{
+    int rc = connection_handshake(t);
+
+    if (is_held_up(t) && (rc = take_messages(t)) != 1)
+        (void)outcome(t, rc);
+    int flushed = connection_flush(t);
+    return t->done ? flushed : rc < 0 ? rc : flushed;
 }
 
 /* ---- bytes ---------------------------------------------------------------------------------- */
@@ -343,11 +370,14 @@ ssize_t connection_receive(struct tls *t, void *buf, size_t len, bool peek)
     if (rc < 0 || t->deaf)
         return rc;
     forget_errors();
-    t->looks = 0;
-    t->starved = t->tired = false;
+    t->looked = 0;
+    t->starved = t->tired = t->filled = false;
     rc = peek ? SSL_peek_ex(t->ssl, buf, len, &n) : SSL_read_ex(t->ssl, buf, len, &n);
-    if (rc == 1)
-        return (ssize_t)(peek ? n : n + receive_more(t, (char *)buf + n, len - n));
+    if (rc == 1) {
+        n += peek ? 0 : receive_more(t, (char *)buf + n, len - n);
+        SSL_set_default_read_buffer_len(t->ssl, t->filled ? BULK_READ : 0);
+        return (ssize_t)n;
+    }
     if (t->error)
         return t->error;
     return outcome(t, rc);
@@ -358,7 +388,7 @@ static ssize_t encrypt_part(struct tls *t, const char *bytes, size_t len)
 {
     size_t n;
 
-    t->looks = 0;
+    t->looked = 0;
     forget_errors();
     int rc = SSL_write_ex(t->ssl, bytes, len < TLS_RECORD ? len : TLS_RECORD, &n);
     if (rc == 1)
@@ -373,7 +403,7 @@ static int may_send(struct tls *t)
     int rc = connection_handshake(t), flushed = connection_flush(t);
 
     if (rc == 0)
-        rc = flushed;
+        rc = t->error ? t->error : flushed;
     return rc == 0 && t->said_end ? -EPIPE : rc;
 }
 
@@ -393,7 +423,7 @@ ssize_t connection_send(struct tls *t, const void *bytes, size_t len)
 
     if (len > BURST)
         len = BURST;
-    t->gathering = len > TLS_RECORD && outbox_reserve(&t->out, len + BURST_EXTRA) == 0;
+    t->gathering = n >= 0 && len > TLS_RECORD && outbox_reserve(&t->out, len + BURST_EXTRA) == 0;
     while (n >= 0 && done < len) {
         n = encrypt_part(t, (const char *)bytes + done, len - done);
         if (n > 0)
@@ -410,13 +440,17 @@ ssize_t connection_send(struct tls *t, const void *bytes, size_t len)
 int connection_say_end(struct tls *t)
 {
     if (t->done && !t->error && !t->said_end) {
+        (void)connection_go_on(t);
         forget_errors();
         (void)SSL_shutdown(t->ssl);
         forget_errors();
     }
-    t->said_end = true;
+    t->said_end = !is_held_up(t) && !t->clogged;
     int rc = connection_flush(t);
-    return rc == -EAGAIN ? rc : 0;
+    if (rc == -EAGAIN || !t->said_end)
+        return -EAGAIN;
+    /* Without memory OpenSSL may not get so far, and then says nothing. */
+    return t->done && !t->error && !(SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN) ? WEIR_ETLS : 0;
 }
 
 /* Decrypted bytes, or what could be more than a part of a record, or the peer's end. */
@@ -433,7 +467,7 @@ struct outlook connection_outlook(const struct tls *t)
 
     return (struct outlook){
         .over = t->error != 0,
-        .shaking = !t->done && !t->error,
+        .shaking = (!t->done && !t->error) || is_held_up(t),
         .input = holds_input(t),
         .output = outbox_count(&t->out) > 0,
         .reads = t->done || t->server || begun ? !t->clogged : false,
@@ -464,7 +498,8 @@ void connection_reset(struct tls *t)
     outbox_clear(&t->out);
     free(t->story);
     t->story = NULL;
-    t->bad_peer = t->done = t->starved = t->clogged = t->ended = t->deaf = t->said_end = false;
+    t->shows_other = t->bad_peer = t->done = t->starved = t->clogged = t->ended = t->deaf =
+        t->said_end = false;
     t->error = t->io_error = t->write_error = 0;
 }
 

@@ -22,6 +22,10 @@ ssize_t connection_receive(struct tls *t, void *buf, size_t len, bool peek);
 /* What TLS can have in one record (RFC 8446 5.1). */
 #define TLS_RECORD ((size_t)16384)
 
+/* What can be done without being asked for: the handshake, messages that come later, the outbox.
+ * 0, -EAGAIN while the handshake goes on or the outbox waits, or the error. */
+int connection_go_on(struct tls *t);
+
 /* How much has been encrypted, -EAGAIN, or the error. */
 ssize_t connection_send(struct tls *t, const void *bytes, size_t len);
 
@@ -35,7 +39,7 @@ int connection_flush(struct tls *t);
 /* How things stand for those who wait. */
 struct outlook {
     bool over;    /* it has failed */
-    bool shaking; /* the handshake goes on */
+    bool shaking; /* the handshake goes on, or a message of the protocol that comes later */
     bool input;   /* there may be something to receive without looking at the descriptor */
     bool output;  /* the outbox waits for the kernel */
     bool reads;   /* input from the peer would help */

@@ -214,9 +214,10 @@ static void tls_interest(weir_socket *s, unsigned events, struct interest *ret)
         return;
     }
     pthread_mutex_unlock(&s->tls->lock);
-    if (o.over)
+    /* With something in the outbox an error is for who receives; the outbox waits on. */
+    if (o.over && !o.output)
         ret->ready = events;
-    else if (o.input)
+    else if (o.over || o.input)
         ret->ready = events & WEIR_READABLE;
     if (o.reads && (o.shaking || events & WEIR_READABLE))
         wanted |= POLLIN;
@@ -248,9 +249,7 @@ static int drive(weir_socket *s, ssize_t (*how)(const struct attempt *a))
 
 static ssize_t go_on(const struct attempt *a)
 {
-    int rc = connection_handshake(a->tls), flushed = connection_flush(a->tls);
-
-    return rc < 0 ? rc : flushed;
+    return connection_go_on(a->tls);
 }
 
 static int tls_drive(weir_socket *s)
@@ -364,6 +363,7 @@ int tls_aim(weir_socket *s, const char *host, const weir_address *to)
     socklen_t length;
     struct tls *t = s->tls;
 
+    t->server = false; /* also if it has tried to listen before */
     if (t->name_given || t->config->insecure)
         return host && !t->name_given ? set_name(t, host) : 0;
     if (host)

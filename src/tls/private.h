@@ -86,6 +86,7 @@ struct tls {
     weir_socket *socket;     /* whose this is */
     weir_tls_config *config; /* a reference */
     weir_tls_config *chosen; /* by the program; a reference, until the handshake is over */
+    bool shows_other;        /* than the first certificate of the configuration */
     SSL *ssl;                /* NULL before the first step of the handshake */
     struct outbox out;
     char *name; /* of the peer, for clients: as it is verified and asked for; NULL: not known */
@@ -95,8 +96,9 @@ struct tls {
     bool name_given;    /* by the program; not to be taken from what is connected to */
     bool bad_peer;      /* verification failed: the story says why, and the error is WEIR_ECERT */
     bool done;          /* the handshake is over */
-    unsigned looks;     /* reads that OpenSSL has made in this call */
+    size_t looked;      /* bytes that OpenSSL has read in this call */
     bool tired;         /* of which there were too many: there may be more to read */
+    bool filled;        /* the last read has filled OpenSSL's buffer */
     bool starved;       /* OpenSSL has less than a record and waits for more */
     bool clogged;       /* it wants to write and the outbox is full */
     bool gathering;     /* what it writes waits in the outbox for more */
@@ -147,6 +149,8 @@ void sessions_free(struct session_cache *cache);
 void choose_init(weir_tls_config *c);
 /* The handshake is over, or given up. */
 void choose_done(struct tls *t);
+/* A name as servers have them, without anything that could be more than that. */
+bool choose_is_host_name(const char *name);
 
 /* identity.c */
 void identities_free(struct identity *list);

@@ -376,6 +376,37 @@ static void a_child_in_the_middle_of_a_handshake(void)
     }
 }
 
+/* The peer takes nothing, and then its stream is cut off: the error is for who receives, and what
+ * is in the outbox waits for the peer no longer than the caller does. */
+static void an_end_with_a_full_outbox(void)
+{
+    EACH_ROW(row)
+    {
+        struct puppet *p;
+        weir_socket *s = shaken(&p, row);
+        unsigned char *bytes = calloc(1, 200000);
+        size_t done = 0;
+        weir_poller *poller;
+        weir_event event;
+        CHECK(bytes != NULL);
+        make_small(s);
+        EXPECT(weir_set_timeout(s, MOMENT_MS), 0);
+        EXPECT(weir_send_all(s, bytes, 200000, &done), WEIR_EDEADLINE);
+        puppet_cut(p);
+        EXPECT(weir_recv(s, bytes, 1), WEIR_ETRUNCATED);
+        EXPECT(weir_shutdown(s, SHUT_WR), WEIR_EDEADLINE);
+        CHECK(weir_finish(s) < 0);
+        EXPECT(weir_send(s, bytes, 1), WEIR_ETRUNCATED);
+        EXPECT(weir_poller_open(&poller), 0);
+        EXPECT(weir_poller_add(poller, s, WEIR_WRITABLE, NULL), 0);
+        EXPECT(weir_poller_wait(poller, &event, 1, MOMENT_MS), 0);
+        EXPECT(weir_poller_close(poller), 0);
+        free(bytes);
+        EXPECT(weir_close(s), 0);
+        puppet_close(p);
+    }
+}
+
 static atomic_bool enough;
 
 static int chatters(void *s)
@@ -421,6 +452,7 @@ int main(int argc, char **argv)
     static const struct ground_test tests[] = {
         GROUND_TEST(EVERYWHERE, half_a_close_from_here),
         GROUND_TEST(EVERYWHERE, half_a_close_from_there),
+        GROUND_TEST(EVERYWHERE, an_end_with_a_full_outbox),
         GROUND_TEST(EVERYWHERE, no_more_is_received),
         GROUND_TEST(ONCE, the_end_waits_for_its_turn),
         GROUND_TEST(EVERYWHERE, finish_waits_for_the_other_side),

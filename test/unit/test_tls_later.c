@@ -241,6 +241,44 @@ static void not_with_bad_names(void)
     pair_close(pair);
 }
 
+static weir_socket *reusing(const weir_address *place)
+{
+    static const int on = 1;
+    weir_socket *s;
+    EXPECT(weir_socket_open(&s, AF_INET, SOCK_STREAM, 0), 0);
+    EXPECT(weir_set_option(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    EXPECT(weir_bind_address(s, place), 0);
+    return s;
+}
+
+/* And not a server, which would not look whom it talks to. */
+static void who_could_not_listen_is_a_client(void)
+{
+    weir_socket *far, *s, *taker, *accepted;
+    weir_address any, place;
+    char byte;
+    EXPECT(weir_listen_on(&far, "tcp://127.0.0.1:0", NULL), 0);
+    EXPECT(weir_address_parse("127.0.0.1:0", &any), 0);
+    s = reusing(&any);
+    EXPECT(weir_local_address(s, &place), 0);
+    taker = reusing(&place);
+    EXPECT(weir_listen(taker, 1), 0);
+    EXPECT(weir_set_tls(s, puppet_config(true), "server.test"), 0);
+    EXPECT(weir_listen(s, 1), -EADDRINUSE);
+    EXPECT(weir_set_blocking(s, false), 0);
+    EXPECT(weir_local_address(far, &place), 0);
+    EXPECT(weir_connect_address(s, &place), -EINPROGRESS);
+    EXPECT(weir_accept(far, &accepted), 0);
+    EXPECT(weir_connect_status(s), -EINPROGRESS);
+    EXPECT(weir_set_timeout(accepted, LONG_MS), 0);
+    EXPECT(weir_recv(accepted, &byte, 1), 1);
+    EXPECT(byte, 22); /* it begins */
+    EXPECT(weir_close(s), 0);
+    EXPECT(weir_close(taker), 0);
+    EXPECT(weir_close(accepted), 0);
+    EXPECT(weir_close(far), 0);
+}
+
 static void not_as_a_server_without_a_certificate(void)
 {
     weir_socket *pair[2], *listener, *fresh;
@@ -362,6 +400,7 @@ int main(int argc, char **argv)
         GROUND_TEST(ONCE, not_while_it_connects),
         GROUND_TEST(ONCE, not_on_what_is_no_stream),
         GROUND_TEST(ONCE, not_with_bad_names),
+        GROUND_TEST(ONCE, who_could_not_listen_is_a_client),
         GROUND_TEST(ONCE, not_as_a_server_without_a_certificate),
         GROUND_TEST(ONCE, not_after_the_end),
         GROUND_TEST(EVERYWHERE, unix_sockets_need_a_name),
