@@ -151,8 +151,9 @@ WEIR_API int weir_tls_config_log_keys(weir_tls_config *c, const char *path);
  *     on a listener        what is accepted has TLS from the start; `name` is NULL. The handshake
  *                          is part of the first send, recv or weir_handshake on what was accepted,
  *                          and not of weir_accept.
- *     on a connection      from now on (STARTTLS): a client with `name`, a server with NULL. The
- *                          handshake is part of the next call.
+ *     on a connection      from now on (STARTTLS): a client with `name`, a server with NULL,
+ *                          whoever has connected: without a name nobody is verified. The handshake
+ *                          is part of the next call.
  *
  * `c` NULL: what a client needs, with the system's trust.
  *

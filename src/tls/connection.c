@@ -437,6 +437,8 @@ ssize_t connection_send(struct tls *t, const void *bytes, size_t len)
     return done ? (ssize_t)done : n;
 }
 
+/* OpenSSL does not begin while a message is held up, and does not come to an end while it cannot
+ * write. Asked again after that it would read instead, and spoil what is there for the program. */
 int connection_say_end(struct tls *t)
 {
     if (t->done && !t->error && !t->said_end) {
@@ -444,8 +446,10 @@ int connection_say_end(struct tls *t)
         forget_errors();
         (void)SSL_shutdown(t->ssl);
         forget_errors();
+        t->said_end = !is_held_up(t) && !t->clogged;
+    } else {
+        t->said_end = true;
     }
-    t->said_end = !is_held_up(t) && !t->clogged;
     int rc = connection_flush(t);
     if (rc == -EAGAIN || !t->said_end)
         return -EAGAIN;

@@ -187,11 +187,25 @@ weir_socket *rig_listener(struct rig *rig)
     return s;
 }
 
+/* So that a peer that does not read is felt on every machine, however its system is tuned. For TCP
+ * before there is a connection: what has been sent for a larger window would be dropped, again and
+ * again. */
+static void limit_buffers(weir_socket *s)
+{
+    static const int size = 1 << 17;
+    EXPECT(weir_set_option(s, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    EXPECT(weir_set_option(s, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
+}
+
 static void connected_pair(struct rig *rig, weir_socket **a, weir_socket **b)
 {
     weir_socket *listener = rig_listener(rig);
     weir_address where = rig_where(listener);
     *a = rig_open(rig);
+    if (rig->transport->has & TCP) {
+        limit_buffers(listener);
+        limit_buffers(*a);
+    }
     rig_meet(rig, *a, &where, listener, b);
     rig_close(rig, listener);
 }
@@ -202,6 +216,8 @@ static void secured_pair(struct rig *rig, weir_socket **a, weir_socket **b)
     weir_socket *listener = rig_bare_listener(rig);
     weir_address where = rig_where(listener);
     *a = rig_open_bare(rig);
+    limit_buffers(listener);
+    limit_buffers(*a);
     EXPECT(rig_connect_address(rig, *a, &where), 0);
     EXPECT(rig_accept(rig, listener, b), 0);
     rig_close(rig, listener);
@@ -219,14 +235,6 @@ static void datagram_pair(struct rig *rig, weir_socket **a, weir_socket **b)
     weir_address to_a = rig_where(*a), to_b = rig_where(*b);
     EXPECT(weir_connect_address(*a, &to_b), 0);
     EXPECT(weir_connect_address(*b, &to_a), 0);
-}
-
-/* So that a peer that does not read is felt on every machine, however its system is tuned. */
-static void limit_buffers(weir_socket *s)
-{
-    static const int size = 1 << 17;
-    EXPECT(weir_set_option(s, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
-    EXPECT(weir_set_option(s, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
 }
 
 /* A small message that waits for an acknowledgement, which waits too, takes more than a moment. */
@@ -252,10 +260,10 @@ void rig_pair(struct rig *rig, weir_socket **a, weir_socket **b)
             rig_set_mode(rig, rig_keep(rig, ends[i]));
     }
     for (int i = 0; i < 2; i++) {
-        if (rig->transport->has & STREAM)
-            limit_buffers(ends[i]);
         if (rig->transport->has & TCP)
             send_at_once(ends[i]);
+        else if (rig->transport->has & STREAM)
+            limit_buffers(ends[i]);
     }
     *a = ends[swapped];
     *b = ends[!swapped];
