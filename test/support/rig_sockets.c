@@ -187,14 +187,14 @@ weir_socket *rig_listener(struct rig *rig)
     return s;
 }
 
-/* So that a peer that does not read is felt on every machine, however its system is tuned. For TCP
- * before there is a connection: what has been sent for a larger window would be dropped, again and
- * again. */
-static void limit_buffers(weir_socket *s)
+/* So that a peer that does not read is felt on every machine, however its system is tuned. The
+ * receive buffer is the system's to size: one of a fixed size that is full of small segments has
+ * TCP drop what comes, acknowledgements too, and two full ends who write to each other never hear
+ * that there is room again (Linux 6.18). */
+static void limit_send_buffer(weir_socket *s)
 {
     static const int size = 1 << 17;
     EXPECT(weir_set_option(s, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
-    EXPECT(weir_set_option(s, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
 }
 
 static void connected_pair(struct rig *rig, weir_socket **a, weir_socket **b)
@@ -202,10 +202,6 @@ static void connected_pair(struct rig *rig, weir_socket **a, weir_socket **b)
     weir_socket *listener = rig_listener(rig);
     weir_address where = rig_where(listener);
     *a = rig_open(rig);
-    if (rig->transport->has & TCP) {
-        limit_buffers(listener);
-        limit_buffers(*a);
-    }
     rig_meet(rig, *a, &where, listener, b);
     rig_close(rig, listener);
 }
@@ -216,8 +212,6 @@ static void secured_pair(struct rig *rig, weir_socket **a, weir_socket **b)
     weir_socket *listener = rig_bare_listener(rig);
     weir_address where = rig_where(listener);
     *a = rig_open_bare(rig);
-    limit_buffers(listener);
-    limit_buffers(*a);
     EXPECT(rig_connect_address(rig, *a, &where), 0);
     EXPECT(rig_accept(rig, listener, b), 0);
     rig_close(rig, listener);
@@ -260,10 +254,10 @@ void rig_pair(struct rig *rig, weir_socket **a, weir_socket **b)
             rig_set_mode(rig, rig_keep(rig, ends[i]));
     }
     for (int i = 0; i < 2; i++) {
+        if (rig->transport->has & STREAM)
+            limit_send_buffer(ends[i]);
         if (rig->transport->has & TCP)
             send_at_once(ends[i]);
-        else if (rig->transport->has & STREAM)
-            limit_buffers(ends[i]);
     }
     *a = ends[swapped];
     *b = ends[!swapped];
