@@ -36,6 +36,16 @@ static void show(SSL_CTX *ctx)
     PKI_MUST(SSL_CTX_add1_chain_cert(ctx, pki->intermediate->x509) == 1);
 }
 
+/* What the ticket carries makes it as long as that. */
+static int on_ticket(SSL *ssl, void *unused)
+{
+    static const char much[4 * PUPPET_RECORD];
+    const struct puppet *p = SSL_get_app_data(ssl);
+    (void)unused;
+    return !p->large_tickets ||
+           SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), much, sizeof much);
+}
+
 static SSL_CTX *context(bool client)
 {
     pthread_mutex_lock(&lock);
@@ -46,8 +56,10 @@ static SSL_CTX *context(bool client)
         SSL_CTX_set_security_level(ctx, 0);
         SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
         PKI_MUST(SSL_CTX_set_cipher_list(ctx, "ALL") == 1);
-        if (!client)
+        if (!client) {
             show(ctx);
+            SSL_CTX_set_session_ticket_cb(ctx, on_ticket, NULL, NULL);
+        }
     }
     pthread_mutex_unlock(&lock);
     return ctx;
@@ -314,6 +326,13 @@ bool puppet_update_keys(struct puppet *p, bool ask)
 bool puppet_send_ticket(struct puppet *p)
 {
     return at_once(p, SSL_new_session_ticket(p->ssl) == 1);
+}
+
+bool puppet_send_long_ticket(struct puppet *p)
+{
+    PKI_MUST(SSL_set_max_send_fragment(p->ssl, PUPPET_RECORD) == 1);
+    p->large_tickets = true;
+    return puppet_send_ticket(p);
 }
 
 bool puppet_renegotiate(struct puppet *p)

@@ -40,6 +40,7 @@ struct puppet {
     int alert;             /* the last that came, but for close_notify; -1: none */
     unsigned updates;      /* KeyUpdates that came */
     bool failed;
+    bool large_tickets;
     char error[256];
 };
 
@@ -87,6 +88,9 @@ bool puppet_hear(struct puppet *p);
 /* Nothing in TLS 1.2. */
 bool puppet_update_keys(struct puppet *p, bool ask);
 bool puppet_send_ticket(struct puppet *p);
+/* One that is longer than a record, which has PUPPET_RECORD bytes from now on. */
+bool puppet_send_long_ticket(struct puppet *p);
+#define PUPPET_RECORD 512
 /* close_notify. */
 bool puppet_say_end(struct puppet *p);
 /* Asks for a new handshake (TLS 1.2). */

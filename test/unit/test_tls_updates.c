@@ -360,6 +360,76 @@ static void receivers_wait_for_the_peer_to_read(void)
     puppet_close(p);
 }
 
+/* ---- in pieces ------------------------------------------------------------------------------- */
+
+/* The socket, without waiting, and a peer who has sent the first record of a message that is longer
+ * than that. */
+static weir_socket *held_up(struct puppet **p)
+{
+    weir_socket *s = puppet_meet(p, client);
+    char byte;
+    puppet_shake_both(*p, s);
+    EXPECT(weir_set_blocking(s, false), 0);
+    CHECK(puppet_send_long_ticket(*p));
+    EXPECT(puppet_give(*p, PUPPET_RECORD + 50), PUPPET_RECORD + 50);
+    EXPECT(weir_recv(s, &byte, 1), -EAGAIN);
+    EXPECT(weir_send(s, "x", 1), -EAGAIN);
+    return s;
+}
+
+/* OpenSSL does nothing else before it has all of it. Nobody is told that he could go on, and who
+ * waits does so no longer than he wants to. */
+static void half_a_message_makes_nobody_spin(void)
+{
+    struct puppet *p;
+    weir_socket *s = held_up(&p);
+    weir_poller *poller;
+    weir_event event;
+    EXPECT(weir_poller_open(&poller), 0);
+    EXPECT(weir_poller_add(poller, s, WEIR_WRITABLE, NULL), 0);
+    EXPECT(weir_poller_wait(poller, &event, 1, MOMENT_MS), 0);
+    EXPECT(weir_shutdown(s, SHUT_WR), -EAGAIN);
+    EXPECT(weir_poller_wait(poller, &event, 1, MOMENT_MS), 0);
+    EXPECT(weir_set_blocking(s, true), 0);
+    EXPECT(weir_set_timeout(s, MOMENT_MS), 0);
+    EXPECT(weir_send(s, "x", 1), WEIR_EDEADLINE);
+    EXPECT(weir_shutdown(s, SHUT_WR), WEIR_EDEADLINE);
+    /* The rest of it is all that was missing. */
+    EXPECT(weir_poller_modify(poller, s, WEIR_READABLE | WEIR_WRITABLE, NULL), 0);
+    puppet_give(p, ALL);
+    EXPECT(weir_poller_wait(poller, &event, 1, -1), 1);
+    EXPECT(event.events, WEIR_WRITABLE);
+    EXPECT(weir_set_timeout(s, LONG_MS), 0);
+    EXPECT(weir_shutdown(s, SHUT_WR), 0);
+    EXPECT(weir_poller_close(poller), 0);
+    puppet_take(p, ALL);
+    puppet_hear(p);
+    CHECK(p->closed && !p->failed && p->heard == 0);
+    EXPECT(weir_close(s), 0);
+    puppet_close(p);
+}
+
+/* What comes right behind it is read by whoever sends, and told to whoever receives. */
+static void bytes_behind_half_a_message_are_told(void)
+{
+    struct puppet *p;
+    weir_socket *s = held_up(&p);
+    weir_poller *poller;
+    weir_event event;
+    uint64_t at = 0;
+    unsigned char byte = tls_peer_byte(0);
+    EXPECT(weir_poller_open(&poller), 0);
+    EXPECT(weir_poller_add(poller, s, WEIR_READABLE, NULL), 0);
+    CHECK(puppet_say(p, 10));
+    puppet_give(p, ALL);
+    EXPECT(weir_send(s, &byte, 1), 1);
+    EXPECT(weir_poller_wait(poller, &event, 1, LONG_MS), 1);
+    receive_more(s, &at, 10);
+    EXPECT(weir_poller_close(poller), 0);
+    EXPECT(weir_close(s), 0);
+    puppet_close(p);
+}
+
 int main(int argc, char **argv)
 {
     static const struct ground_test tests[] = {
@@ -370,6 +440,8 @@ int main(int argc, char **argv)
         GROUND_TEST(IN_TASKS, floods_do_not_keep_others),
         GROUND_TEST(ONCE, answers_are_not_piled_up),
         GROUND_TEST(EVERYWHERE, receivers_wait_for_the_peer_to_read),
+        GROUND_TEST(EVERYWHERE, half_a_message_makes_nobody_spin),
+        GROUND_TEST(EVERYWHERE, bytes_behind_half_a_message_are_told),
     };
     int failed = ground_main(argc, argv, "tls_updates", tests, sizeof tests / sizeof *tests);
     puppet_end();
