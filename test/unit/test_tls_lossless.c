@@ -6,7 +6,7 @@
 #include "support/elsewhere.h"
 #include "support/pki.h"
 #include "support/tls_peer.h"
-#include "support/tls_puppet.h"
+#include "support/tls_talk.h"
 #include "sys.h"
 
 #include <fcntl.h>
@@ -14,12 +14,6 @@
 #include <stdlib.h>
 
 #define PIECE_MAX 70000
-
-static void make_small(weir_socket *s)
-{
-    static const int small = 4608;
-    EXPECT(weir_set_option(s, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
-}
 
 static void fill(unsigned char *bytes, size_t len, uint64_t at)
 {
@@ -127,7 +121,7 @@ static void cancels_at_random(void)
         struct world w = {.chance = chance_of(1), .victims = chance_of(2)};
         w.s = puppet_meet_by_tcp(&w.p, row);
         w.bytes = malloc(PIECE_MAX + 1);
-        make_small(w.s);
+        talk_make_small(w.s);
         puppet_shake_both(w.p, w.s);
         for (unsigned i = 0; i < count; i++)
             cancel_one(&w);
@@ -180,7 +174,7 @@ static void sends_with_a_poller(void)
         amounts = chance_of(4);
         w.s = puppet_meet(&w.p, row);
         w.bytes = malloc(PIECE_MAX + 1);
-        make_small(w.s);
+        talk_make_small(w.s);
         puppet_shake_both(w.p, w.s);
         EXPECT(weir_set_blocking(w.s, false), 0);
         EXPECT(weir_poller_open(&poller), 0);
@@ -230,7 +224,7 @@ static void rest_is_carried_on(enum carrier by, const struct puppet_row *row)
     unsigned char *bytes = malloc(PIECE_MAX);
     uint64_t sent = 0;
     ssize_t n;
-    make_small(s);
+    talk_make_small(s);
     puppet_shake_both(p, s);
     EXPECT(weir_set_blocking(s, false), 0);
     EXPECT(weir_recv(s, bytes, 1), -EAGAIN); /* takes the tickets */

@@ -5,7 +5,7 @@
 #include "support/chance.h"
 #include "support/ground.h"
 #include "support/tls_peer.h"
-#include "support/tls_puppet.h"
+#include "support/tls_talk.h"
 #include "sys.h"
 
 #include <malloc.h>
@@ -13,12 +13,6 @@
 #include <stdlib.h>
 
 static const struct puppet_row *const client = &puppet_rows[0], *const server = &puppet_rows[1];
-
-static void make_small(weir_socket *s)
-{
-    static const int small = 4608;
-    EXPECT(weir_set_option(s, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
-}
 
 /* Bytes of the stream, from the place `at` on. */
 static void receive_more(weir_socket *s, uint64_t *at, size_t count)
@@ -102,8 +96,8 @@ static void transfer_both_ways(const struct puppet_row *row, unsigned number, bo
     weir_group *g = group_open();
     t.total = ground_is_slow() ? MUCH / 10 : MUCH;
     t.s = puppet_meet(&t.p, row);
-    make_small(t.s);
-    make_small(t.p->line);
+    talk_make_small(t.s);
+    talk_make_small(t.p->line);
     puppet_shake_both(t.p, t.s);
     other_go(&writer, g, writes_all, &t);
     if (reads)
@@ -294,8 +288,8 @@ static void answers_are_not_piled_up(void)
         int idle = 0, rounds = 0;
         puppet_shake_both(p, s);
         EXPECT(weir_set_blocking(s, false), 0);
-        make_small(s);
-        make_small(p->line);
+        talk_make_small(s);
+        talk_make_small(p->line);
         size_t before = mallinfo2().uordblks;
         do {
             for (int j = 0; j < 50 && puppet_owes(p) < 2000; j++)
@@ -338,8 +332,8 @@ static void receivers_wait_for_the_peer_to_read(void)
     struct other receiver;
     weir_group *g = group_open();
     puppet_shake_both(p, s);
-    make_small(s);
-    make_small(p->line);
+    talk_make_small(s);
+    talk_make_small(p->line);
     other_go(&receiver, g, receives_a_hundred, s);
     for (int idle = 0, rounds = 0; idle < 3 && rounds < 100000; rounds++) {
         for (int j = 0; j < 50 && puppet_owes(p) < 2000; j++)
