@@ -65,7 +65,7 @@ static int connect_to(weir_socket *s, const char *host, uint16_t port, const wei
     if (rc < 0)
         return rc;
     bool waits = !atomic_load_explicit(&s->nonblocking, memory_order_relaxed);
-    rc = wait_enter(s, &deadline_ns);
+    rc = socket_inherited(s) ? -EPERM : wait_enter(s, &deadline_ns);
     if (rc == 0) {
         pthread_mutex_lock(&s->lock);
         rc = begin_or_join(s, host, port, to);
@@ -95,10 +95,14 @@ int weir_connect_status(weir_socket *s)
 
     if (rc < 0)
         return rc;
-    pthread_mutex_lock(&s->lock);
-    connect_drive(s);
-    rc = s->connect ? -EINPROGRESS : connect_outcome(s);
-    pthread_mutex_unlock(&s->lock);
+    if (socket_inherited(s)) {
+        rc = -EPERM;
+    } else {
+        pthread_mutex_lock(&s->lock);
+        connect_drive(s);
+        rc = s->connect ? -EINPROGRESS : connect_outcome(s);
+        pthread_mutex_unlock(&s->lock);
+    }
     socket_leave(s, 0);
     return rc;
 }

@@ -2,7 +2,6 @@
 #include "connect.h"
 #include "socket.h"
 #include "sys.h"
-#include "tls/tls.h"
 
 /* Gives the turn to the first in the queue, or back. (lock) */
 static void turn_pass_on(weir_socket *s)
@@ -179,7 +178,7 @@ static int ready_now(weir_socket *s, unsigned events)
     struct interest in;
     static const struct timespec at_once = {0};
 
-    if (s->tls && tls_inherited(s->tls))
+    if (socket_inherited(s))
         return (int)events; /* every call says what is wrong */
     pthread_mutex_lock(&s->lock);
     socket_drive(s);

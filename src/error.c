@@ -217,6 +217,8 @@ int weir_error_detail(const weir_socket *s, char *buf, size_t size)
         story = context_current()->story;
         return snprintf(buf, size, "%s", story ? story : "");
     }
+    if (socket_inherited(s))
+        return snprintf(buf, size, "the connection is the parent process's");
     pthread_mutex_lock(&locked->lock);
     len = snprintf(buf, size, "%s", s->story ? s->story : last_error(locked));
     pthread_mutex_unlock(&locked->lock);

@@ -85,11 +85,10 @@ static void stop_background(weir_socket *s, int rc)
     s->lookup = NULL;
 }
 
-/* While OpenSSL works a socket's lock may be held for long. In a child of the process it may have
- * been copied in that state: then there is nothing there for the child. */
+/* False if the lock was held at the fork: then there is nothing behind it for the child. */
 static bool lock_unless_stale(weir_socket *s)
 {
-    if (s->tls && tls_inherited(s->tls))
+    if (socket_inherited(s))
         return pthread_mutex_trylock(&s->lock) == 0;
     pthread_mutex_lock(&s->lock);
     return true;
@@ -138,8 +137,8 @@ void socket_leave_home(weir_socket *s)
 /* Lets the kernel's socket go while others still hold the object: something harmless takes the
  * descriptor's number until the last of them is gone. A listener so stops listening, and a peer
  * hears the end, at once. Pollers have dropped the descriptor before. With no descriptor left for
- * the exchange the thread's own eventfd serves; where there is none, the socket stays open. (lock)
- */
+ * the exchange the thread's own eventfd serves; where there is none, the socket stays open. (lock,
+ * unless that is stale) */
 static void release_descriptor(weir_socket *s)
 {
     int fd = atomic_load_explicit(&s->fd, memory_order_relaxed);
@@ -171,8 +170,10 @@ static void shut_down(weir_socket *s, enum wake_reason why, bool closes)
 
     if (old & STATE_CLOSED && why == WAKE_CLOSED)
         return;
-    if (!lock_unless_stale(s))
+    if (!lock_unless_stale(s)) {
+        release_descriptor(s);
         return;
+    }
     stop_background(s, WEIR_ECLOSED);
     socket_wake(s, why);
     wake_task(atomic_load(&s->receiver));

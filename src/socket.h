@@ -13,6 +13,7 @@
 #include "context.h"
 #include "layer/layer.h"
 #include "loop/loop.h"
+#include "tls/tls.h"
 #include "wait.h"
 
 #include <errno.h>
@@ -49,7 +50,6 @@ struct setting {
 
 struct connect;
 struct resolve_request;
-struct tls;
 
 struct weir_socket {
     /* What a receive or send of a connected stream touches comes first. */
@@ -118,6 +118,13 @@ static inline bool socket_closed(const weir_socket *s)
 static inline bool socket_is_stream(const weir_socket *s)
 {
     return s->type == SOCK_STREAM;
+}
+
+/* In a child after fork(2), with TLS: the connection is the parent's. While OpenSSL works the lock
+ * is held for long, and may have been copied in that state. */
+static inline bool socket_inherited(const weir_socket *s)
+{
+    return s->tls && tls_inherited(s->tls);
 }
 
 static inline enum phase socket_phase(const weir_socket *s)

@@ -2,7 +2,6 @@
 #include "layer/plain.h"
 #include "socket.h"
 #include "sys.h"
-#include "tls/tls.h"
 
 #include <string.h>
 
@@ -240,22 +239,16 @@ static ssize_t send_entered(weir_socket *s, struct transfer *t, uint64_t deadlin
     return rc < 0 ? failure(s, rc) : send_on(s, t, t->try(s, t), deadline_ns);
 }
 
-/* Who was in a call at the fork is not in a child. */
-static bool is_inherited(const weir_socket *s)
-{
-    return s->tls && tls_inherited(s->tls);
-}
-
 static int enter_receiving(weir_socket *s, uint64_t *ret_deadline_ns)
 {
-    int rc = is_inherited(s) ? -EPERM : wait_enter(s, ret_deadline_ns);
+    int rc = socket_inherited(s) ? -EPERM : wait_enter(s, ret_deadline_ns);
 
     return rc < 0 ? rc : socket_enter(s, s->receiving);
 }
 
 static int enter_sending(weir_socket *s, bool dontwait, uint64_t *ret_deadline_ns)
 {
-    int rc = is_inherited(s) ? -EPERM : wait_enter(s, ret_deadline_ns);
+    int rc = socket_inherited(s) ? -EPERM : wait_enter(s, ret_deadline_ns);
 
     if (rc == 0)
         rc = socket_enter(s, s->sending);
@@ -558,7 +551,7 @@ int weir_shutdown(weir_socket *s, int how)
 
     if (rc < 0)
         return rc;
-    rc = is_inherited(s) ? -EPERM : wait_enter(s, &deadline_ns);
+    rc = socket_inherited(s) ? -EPERM : wait_enter(s, &deadline_ns);
     if (rc == 0)
         rc = shut(s, how, deadline_ns);
     socket_leave(s, 0);

@@ -202,8 +202,8 @@ WEIR_API int weir_handshake(weir_socket *s);
  *   weir_close       says close_notify if the kernel takes it at once; weir_abort says nothing. As
  *                    with TCP, what the peer sends afterwards can cost what it has not read yet:
  *                    weir_finish waits for its end
- *   weir_drop        says nothing; in a forked child it is the only call of use: those that move
- *                    bytes or carry the handshake on return -EPERM
+ *   weir_drop        says nothing; in a forked child it is the only call of use: those that
+ *                    connect, move bytes or carry the handshake on return -EPERM
  *   weir_detach      -EOPNOTSUPP
  *
  * Any call can give WEIR_ETLS, WEIR_ECERT. A send may wait for the peer to send and a receive for

@@ -125,7 +125,7 @@ int weir_handshake(weir_socket *s)
 
     if (rc < 0)
         return rc;
-    rc = !s->tls ? -EINVAL : tls_inherited(s->tls) ? -EPERM : wait_enter(s, &deadline_ns);
+    rc = !s->tls ? -EINVAL : socket_inherited(s) ? -EPERM : wait_enter(s, &deadline_ns);
     if (rc == 0)
         rc = shake(s, deadline_ns);
     socket_leave(s, 0);
@@ -142,8 +142,8 @@ static int enter_shaken(weir_socket *s)
     if (rc < 0)
         return rc;
     rc = !s->tls || socket_phase(s) == PHASE_LISTENING ? -EINVAL
+         : socket_inherited(s)                         ? -EPERM
          : socket_phase(s) != PHASE_CONNECTED          ? -EAGAIN
-         : tls_inherited(s->tls)                       ? -EPERM
                                                        : 0;
     if (rc == 0) {
         pthread_mutex_lock(&s->tls->lock);
