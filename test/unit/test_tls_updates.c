@@ -403,6 +403,28 @@ static void half_a_message_makes_nobody_spin(void)
     puppet_close(p);
 }
 
+/* However many looks it takes: each begins anew with what it may read at most. */
+static void a_message_comes_in_many_pieces(void)
+{
+    struct puppet *p;
+    weir_socket *s = held_up(&p);
+    weir_poller *poller;
+    weir_event event;
+    unsigned pieces = 0;
+    EXPECT(weir_poller_open(&poller), 0);
+    EXPECT(weir_poller_add(poller, s, WEIR_READABLE | WEIR_WRITABLE, NULL), 0);
+    for (; puppet_owes(p) > 50; pieces++) {
+        puppet_give(p, 10);
+        EXPECT(weir_poller_wait(poller, &event, 1, 0), 0);
+    }
+    CHECK(pieces > 40);
+    puppet_give(p, ALL);
+    EXPECT(weir_poller_wait(poller, &event, 1, LONG_MS), 1);
+    EXPECT(event.events, WEIR_WRITABLE);
+    EXPECT(weir_poller_close(poller), 0);
+    talk_end(s, p);
+}
+
 /* What comes right behind it is read by whoever sends, and told to whoever receives. */
 static void bytes_behind_half_a_message_are_told(void)
 {
@@ -435,6 +457,7 @@ int main(int argc, char **argv)
         GROUND_TEST(ONCE, answers_are_not_piled_up),
         GROUND_TEST(EVERYWHERE, receivers_wait_for_the_peer_to_read),
         GROUND_TEST(EVERYWHERE, half_a_message_makes_nobody_spin),
+        GROUND_TEST(EVERYWHERE, a_message_comes_in_many_pieces),
         GROUND_TEST(EVERYWHERE, bytes_behind_half_a_message_are_told),
     };
     int failed = ground_main(argc, argv, "tls_updates", tests, sizeof tests / sizeof *tests);
