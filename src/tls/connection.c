@@ -322,17 +322,18 @@ int connection_handshake(struct tls *t)
     return rc;
 }
 
-/* After the handshake there are messages as well, and one that has come in part only holds up all
- * that OpenSSL does. */
+/* After the handshake there are messages as well. One that has come in part only holds up all that
+ * OpenSSL does, and so does an answer that there was no room for. */
 static bool is_held_up(const struct tls *t)
 {
-    return t->done && !t->error && SSL_in_init(t->ssl) && SSL_want_read(t->ssl);
+    return t->done && !t->error && SSL_in_init(t->ssl) && !SSL_want_nothing(t->ssl);
 }
 
 int connection_go_on(struct tls *t)
 {
     int rc = connection_handshake(t);
 
+    (void)connection_flush(t);
     if (is_held_up(t) && (rc = take_messages(t)) != 1)
         (void)outcome(t, rc);
     int flushed = connection_flush(t);
@@ -475,7 +476,7 @@ struct outlook connection_outlook(const struct tls *t)
         .input = holds_input(t),
         .output = outbox_count(&t->out) > 0,
         .reads = t->done || t->server || begun ? !t->clogged : false,
-        .writes = !t->done && !t->server && !begun,
+        .writes = (!t->done && !t->server && !begun) || (is_held_up(t) && SSL_want_write(t->ssl)),
     };
 }
 

@@ -43,7 +43,7 @@ struct outlook {
     bool input;   /* there may be something to receive without looking at the descriptor */
     bool output;  /* the outbox waits for the kernel */
     bool reads;   /* input from the peer would help */
-    bool writes;  /* nothing has been written yet: it is ours to begin */
+    bool writes;  /* it is ours to begin, or to answer */
 };
 struct outlook connection_outlook(const struct tls *t);
 

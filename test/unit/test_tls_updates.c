@@ -276,28 +276,31 @@ static void floods_do_not_keep_others(void)
     puppet_close(p);
 }
 
-/* It asks for answers, and does not read them: what cannot be sent is not piled up. */
+/* A peer that asks for answers and does not read them, until nothing moves any more. */
+static void pile_up(weir_socket *s, struct puppet *p)
+{
+    char byte;
+    EXPECT(weir_set_blocking(s, false), 0);
+    talk_make_small(s);
+    talk_make_small(p->line);
+    for (int idle = 0, rounds = 0; idle < 3 && rounds < 100000; rounds++) {
+        for (int j = 0; j < 50 && puppet_owes(p) < 2000; j++)
+            CHECK(puppet_update_keys(p, true));
+        idle = puppet_give(p, ALL) ? 0 : idle + 1;
+        EXPECT(weir_recv(s, &byte, 1), -EAGAIN);
+    }
+}
+
+/* What cannot be sent is not piled up without end. */
 static void answers_are_not_piled_up(void)
 {
     const struct puppet_row *both[] = {client, server};
     for (int i = 0; i < 2; i++) {
         struct puppet *p;
-        weir_socket *s = puppet_meet(&p, both[i]);
-        unsigned char byte;
-        uint64_t at = 0, given;
-        int idle = 0, rounds = 0;
-        puppet_shake_both(p, s);
-        EXPECT(weir_set_blocking(s, false), 0);
-        talk_make_small(s);
-        talk_make_small(p->line);
+        weir_socket *s = talk_begin(&p, both[i]);
+        uint64_t at = 0;
         size_t before = mallinfo2().uordblks;
-        do {
-            for (int j = 0; j < 50 && puppet_owes(p) < 2000; j++)
-                CHECK(puppet_update_keys(p, true));
-            given = puppet_give(p, ALL);
-            EXPECT(weir_recv(s, &byte, 1), -EAGAIN);
-            idle = given ? 0 : idle + 1;
-        } while (idle < 3 && ++rounds < 100000);
+        pile_up(s, p);
         CHECK(ground_is_slow() || mallinfo2().uordblks < before + 600000);
         /* Once it reads, all goes on. */
         CHECK(puppet_say(p, 100));
@@ -314,6 +317,25 @@ static void answers_are_not_piled_up(void)
         CHECK(!p->failed && p->updates > 0);
         EXPECT(weir_close(s), 0);
         puppet_close(p);
+    }
+}
+
+/* Nor does an end get lost that finds no room behind them. */
+static void an_end_waits_behind_answers(void)
+{
+    const struct puppet_row *both[] = {client, server};
+    for (int i = 0; i < 2; i++) {
+        struct puppet *p;
+        weir_socket *s = talk_begin(&p, both[i]);
+        int rc;
+        pile_up(s, p);
+        while ((rc = weir_shutdown(s, SHUT_WR)) == -EAGAIN) {
+            puppet_take(p, ALL);
+            puppet_hear(p);
+        }
+        EXPECT(rc, 0);
+        talk_is_heard(p, 0, true);
+        talk_end(s, p);
     }
 }
 
@@ -455,6 +477,7 @@ int main(int argc, char **argv)
         GROUND_TEST(ONCE, floods_do_not_keep_a_call),
         GROUND_TEST(IN_TASKS, floods_do_not_keep_others),
         GROUND_TEST(ONCE, answers_are_not_piled_up),
+        GROUND_TEST(ONCE, an_end_waits_behind_answers),
         GROUND_TEST(EVERYWHERE, receivers_wait_for_the_peer_to_read),
         GROUND_TEST(EVERYWHERE, half_a_message_makes_nobody_spin),
         GROUND_TEST(EVERYWHERE, a_message_comes_in_many_pieces),
