@@ -25,6 +25,7 @@ static void half_a_close_from_here(void)
         for (int i = 0; i < 3; i++) {
             CHECK(puppet_say(p, 100));
             puppet_give(p, ALL);
+            EXPECT(weir_shutdown(s, SHUT_WR), 0); /* takes nothing of that */
             talk_receive(s, 100 * (uint64_t)i, 100);
         }
         CHECK(puppet_say_end(p));
