@@ -1,45 +1,11 @@
 /* Configurations: what they take, what they refuse and how they say so. */
-#include "support/tls_meeting.h"
+#include "support/tls_fixture.h"
 #include "sys.h"
 #include "tls/private.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-static weir_tls_config *config;
-
-static int open_config(void **state)
-{
-    (void)state;
-    return weir_tls_config_open(&config);
-}
-
-static int close_config(void **state)
-{
-    (void)state;
-    return weir_tls_config_close(config);
-}
-
-/* The calling context's story has these words. */
-static void check_story(const char *words)
-{
-    char story[1024];
-
-    weir_error_detail(NULL, story, sizeof story);
-    if (!strstr(story, words))
-        fail_msg("\"%s\" is not in \"%s\"", words, story);
-}
-
-static int add_memory(const char *chain, const char *key)
-{
-    return weir_tls_config_certificate_memory(config, chain, strlen(chain), key, strlen(key));
-}
 
 /* ---- wrong use ------------------------------------------------------------------------------- */
 
@@ -398,33 +364,24 @@ static void files_are_read_in_pieces(void **state)
     assert_int_equal(rc, 0);
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    pki_end();
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_config, close_config)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(every_change_works_before_use_and_none_after),
-        TEST(null_is_refused),
-        TEST(references_are_counted),
-        TEST(a_server_needs_a_certificate),
-        TEST(a_listener_needs_a_configuration),
-        TEST(tls_is_not_asked_for_in_vain),
-        TEST(files_that_cannot_be_read_are_named),
-        TEST(content_that_is_none_is_told),
-        TEST(a_broken_block_is_counted),
-        TEST(what_stands_around_pem_does_not_matter),
-        TEST(large_files_are_refused),
-        TEST(keys_that_cannot_be_used_are_told),
-        TEST(a_staple_wants_a_certificate),
-        TEST(every_failure_is_survived),
-        TEST(files_are_read_in_pieces),
+        CONFIG_TEST(every_change_works_before_use_and_none_after),
+        CONFIG_TEST(null_is_refused),
+        CONFIG_TEST(references_are_counted),
+        CONFIG_TEST(a_server_needs_a_certificate),
+        CONFIG_TEST(a_listener_needs_a_configuration),
+        CONFIG_TEST(tls_is_not_asked_for_in_vain),
+        CONFIG_TEST(files_that_cannot_be_read_are_named),
+        CONFIG_TEST(content_that_is_none_is_told),
+        CONFIG_TEST(a_broken_block_is_counted),
+        CONFIG_TEST(what_stands_around_pem_does_not_matter),
+        CONFIG_TEST(large_files_are_refused),
+        CONFIG_TEST(keys_that_cannot_be_used_are_told),
+        CONFIG_TEST(a_staple_wants_a_certificate),
+        CONFIG_TEST(every_failure_is_survived),
+        CONFIG_TEST(files_are_read_in_pieces),
     };
-    return cmocka_run_group_tests(tests, NULL, tear_down);
+    return cmocka_run_group_tests(tests, NULL, tls_fixture_end);
 }

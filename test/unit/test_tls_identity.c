@@ -1,18 +1,11 @@
 /* Which certificate a server shows. */
-#include "support/tls_meeting.h"
+#include "support/tls_fixture.h"
 #include "support/tls_peer.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#include <cmocka.h>
-
-static pki_cert *root;
 
 /* A certificate of the one authority of these tests. */
 static pki_cert *leaf(const char *san, enum pki_key key)
@@ -22,16 +15,6 @@ static pki_cert *leaf(const char *san, enum pki_key key)
 
     snprintf(subject, sizeof subject, "/CN=leaf %d", ++count);
     return PKI_CERT(.issuer = root, .subject = subject, .san = san, .key = key);
-}
-
-static weir_tls_config *client_config(void)
-{
-    const char *pem = PKI_PEM(root);
-    weir_tls_config *c;
-
-    assert_int_equal(weir_tls_config_open(&c), 0);
-    assert_int_equal(weir_tls_config_trust_memory(c, pem, strlen(pem)), 0);
-    return c;
 }
 
 static weir_tls_config *server_config(const pki_cert *first)
@@ -57,7 +40,7 @@ static void check_shown(weir_tls_config *client, weir_tls_config *server, const 
 static void one_certificate_serves_everybody(void **state)
 {
     pki_cert *a = leaf("DNS:a.test,IP:127.0.0.1", PKI_EC);
-    weir_tls_config *client = client_config(), *server = server_config(a);
+    weir_tls_config *client = client_of_root(), *server = server_config(a);
 
     (void)state;
     check_shown(client, server, "a.test", 0, a);
@@ -71,7 +54,7 @@ static void several_are_told_apart_by_name(void **state)
 {
     pki_cert *a = leaf("DNS:a.test,IP:127.0.0.1", PKI_EC), *b = leaf("DNS:b.test", PKI_EC),
              *wild = leaf("DNS:*.wild.test", PKI_EC), *exact = leaf("DNS:x.wild.test", PKI_EC);
-    weir_tls_config *client = client_config(), *server = server_config(a);
+    weir_tls_config *client = client_of_root(), *server = server_config(a);
 
     (void)state;
     meeting_add(server, b, NULL);
@@ -102,7 +85,7 @@ static void of_several_kinds_the_one_that_suits(void **state)
     meeting_add(server, rsa_a, NULL);
     meeting_add(server, ec_b, NULL);
     for (int i = 0; i < 2; i++) {
-        weir_tls_config *client = client_config();
+        weir_tls_config *client = client_of_root();
         weir_tls_config_versions(client, WEIR_TLS_1_2, WEIR_TLS_1_2);
         assert_int_equal(weir_tls_config_ciphers(client, i ? rsa : ecdsa), 0);
         check_shown(client, server, "a.test", 0, i ? rsa_a : ec_a);
@@ -121,7 +104,7 @@ static void every_kind_of_key_works(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         pki_cert *a = leaf("DNS:a.test", kinds[i]);
-        weir_tls_config *client = client_config(), *server = server_config(a);
+        weir_tls_config *client = client_of_root(), *server = server_config(a);
         check_shown(client, server, "a.test", 0, a);
         weir_tls_config_close(client);
         weir_tls_config_close(server);
@@ -140,7 +123,7 @@ static void each_has_its_own_staple(void **state)
 {
     pki_cert *a = leaf("DNS:a.test", PKI_EC), *b = leaf("DNS:b.test", PKI_EC),
              *none = leaf("DNS:none.test", PKI_EC);
-    weir_tls_config *client = client_config(), *server = server_config(a);
+    weir_tls_config *client = client_of_root(), *server = server_config(a);
 
     (void)state;
     add_staple(server, a);
@@ -176,7 +159,7 @@ static weir_tls_config *choose(void *arg, const char *name)
 static void the_program_chooses(void **state)
 {
     pki_cert *a = leaf("DNS:a.test,IP:127.0.0.1", PKI_EC), *b = leaf("DNS:b.test", PKI_EC);
-    weir_tls_config *client = client_config(), *server = server_config(a);
+    weir_tls_config *client = client_of_root(), *server = server_config(a);
     struct choice choice = {.answer = server_config(b)};
 
     (void)state;
@@ -199,7 +182,7 @@ static void the_program_chooses(void **state)
 static void the_choice_has_its_own_staple(void **state)
 {
     pki_cert *a = leaf("DNS:a.test", PKI_EC), *b = leaf("DNS:b.test", PKI_EC);
-    weir_tls_config *client = client_config(), *server = server_config(a);
+    weir_tls_config *client = client_of_root(), *server = server_config(a);
     struct choice choice = {.answer = server_config(b)};
 
     (void)state;
@@ -240,7 +223,7 @@ static void names_that_are_none_are_not_asked_for(void **state)
 
 static void nothing_to_show_is_told(void **state)
 {
-    weir_tls_config *client = client_config(), *server, *empty;
+    weir_tls_config *client = client_of_root(), *server, *empty;
     struct choice choice = {.answer = NULL};
     struct meeting m;
 
@@ -267,7 +250,7 @@ static void nothing_to_show_is_told(void **state)
 static void an_empty_choice_shows_nothing(void **state)
 {
     pki_cert *a = leaf("DNS:a.test", PKI_EC);
-    weir_tls_config *client = client_config(), *server = server_config(a), *empty;
+    weir_tls_config *client = client_of_root(), *server = server_config(a), *empty;
     struct choice choice;
 
     (void)state;
@@ -284,7 +267,7 @@ static void an_empty_choice_shows_nothing(void **state)
 static void the_choice_is_held(void **state)
 {
     pki_cert *a = leaf("DNS:a.test", PKI_EC);
-    weir_tls_config *client = client_config(), *server;
+    weir_tls_config *client = client_of_root(), *server;
     struct choice choice = {.answer = server_config(a)};
     weir_socket *pair[2];
     int rc;
@@ -313,20 +296,6 @@ static void the_choice_is_held(void **state)
     weir_tls_config_close(server);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    root = PKI_CERT(.ca = true, .subject = "/CN=Root");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    pki_end();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,5 +311,5 @@ int main(void)
         cmocka_unit_test(an_empty_choice_shows_nothing),
         cmocka_unit_test(the_choice_is_held),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, tls_fixture_make_root, tls_fixture_end);
 }

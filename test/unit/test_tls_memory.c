@@ -1,15 +1,10 @@
 /* When OpenSSL finds no memory: nothing breaks, and nobody is let in for it. */
-#include "support/tls_meeting.h"
+#include "support/tls_fixture.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static long left = -1; /* allocations before the one that fails; < 0: none does */
 static bool failed;
@@ -154,13 +149,6 @@ static void nobody_is_let_in_for_it(void **state)
     }
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    pki_end();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,5 +157,5 @@ int main(void)
     };
     if (!CRYPTO_set_mem_functions(allocate, reallocate, release))
         return 1;
-    return cmocka_run_group_tests(tests, NULL, tear_down);
+    return cmocka_run_group_tests(tests, NULL, tls_fixture_end);
 }

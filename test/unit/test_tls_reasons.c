@@ -1,29 +1,20 @@
 /* What is told of a certificate that is not good, word by word. */
-#include "support/tls_meeting.h"
+#include "support/tls_fixture.h"
 #include "tls/private.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-static pki_cert *root;
 static const char *crl; /* NULL: none */
 
 /* The client's story about `leaf`. */
 static const char *story(const pki_cert *leaf, const pki_cert *intermediate, const char *name)
 {
     static struct meeting m;
-    const char *pem = PKI_PEM(root);
     weir_tls_config *server = meeting_server(PKI_PEM(leaf, intermediate), pki_key_pem(leaf)),
-                    *client;
+                    *client = client_of_root();
 
-    assert_int_equal(weir_tls_config_open(&client), 0);
-    assert_int_equal(weir_tls_config_trust_memory(client, pem, strlen(pem)), 0);
     if (crl)
         assert_int_equal(weir_tls_config_revoked_memory(client, crl, strlen(crl)), 0);
     meeting_hold(&m, client, server, name);
@@ -138,13 +129,12 @@ static void authorities_need_no_list(void **state)
 {
     pki_cert *between = PKI_CERT(.ca = true, .issuer = root, .subject = "/CN=Between"),
              *leaf = PKI_CERT(.issuer = between, .subject = "/CN=y", .san = "DNS:a.test");
-    const char *pem = PKI_PEM(root), *list = PKI_CRL(.issuer = between);
-    weir_tls_config *server = meeting_server(PKI_PEM(leaf, between), pki_key_pem(leaf)), *client;
+    const char *list = PKI_CRL(.issuer = between);
+    weir_tls_config *server = meeting_server(PKI_PEM(leaf, between), pki_key_pem(leaf)),
+                    *client = client_of_root();
     struct meeting m;
 
     (void)state;
-    assert_int_equal(weir_tls_config_open(&client), 0);
-    weir_tls_config_trust_memory(client, pem, strlen(pem));
     weir_tls_config_revoked_memory(client, list, strlen(list));
     meeting_hold(&m, client, server, "a.test");
     assert_int_equal(m.client.rc, 0);
@@ -254,20 +244,6 @@ static void lack_of_memory_is_not_wrong_content(void **state)
     assert_int_equal(ERR_peek_error(), 0);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    root = PKI_CERT(.ca = true, .subject = "/CN=Root");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    pki_end();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,5 +258,5 @@ int main(void)
         cmocka_unit_test(data_of_reasons_is_tame),
         cmocka_unit_test(lack_of_memory_is_not_wrong_content),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, tls_fixture_make_root, tls_fixture_end);
 }

@@ -1,16 +1,11 @@
 /* Sessions: what is taken up again, by whom, and until when. */
-#include "support/tls_meeting.h"
+#include "support/tls_fixture.h"
 #include "sys.h"
 #include "tls/private.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-
-#include <cmocka.h>
 
 static void limit_version(weir_tls_config *c, int version)
 {
@@ -535,13 +530,6 @@ static void a_child_has_no_share(void **state)
     weir_tls_config_close(server);
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    pki_end();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -565,5 +553,5 @@ int main(void)
         cmocka_unit_test(threads_share_configurations),
         cmocka_unit_test(a_child_has_no_share),
     };
-    return cmocka_run_group_tests(tests, NULL, tear_down);
+    return cmocka_run_group_tests(tests, NULL, tls_fixture_end);
 }

@@ -1,45 +1,11 @@
 /* What a configuration makes of a connection: versions, ciphers, protocols, trust, secrets. */
-#include "support/tls_meeting.h"
+#include "support/tls_fixture.h"
 #include "sys.h"
 #include "tls/private.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-static weir_tls_config *config;
-
-static int open_config(void **state)
-{
-    (void)state;
-    return weir_tls_config_open(&config);
-}
-
-static int close_config(void **state)
-{
-    (void)state;
-    return weir_tls_config_close(config);
-}
-
-/* The calling context's story has these words. */
-static void check_story(const char *words)
-{
-    char story[1024];
-
-    weir_error_detail(NULL, story, sizeof story);
-    if (!strstr(story, words))
-        fail_msg("\"%s\" is not in \"%s\"", words, story);
-}
-
-static int add_memory(const char *chain, const char *key)
-{
-    return weir_tls_config_certificate_memory(config, chain, strlen(chain), key, strlen(key));
-}
 
 /* ---- what is spoken -------------------------------------------------------------------------- */
 
@@ -444,35 +410,26 @@ static void the_machines_settings_change_nothing(void **state)
                         "ECDHE-ECDSA-AES256-GCM-SHA384");
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    pki_end();
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_config, close_config)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(versions),
-        TEST(no_common_version_is_told),
-        TEST(ciphers),
-        TEST(keys_that_only_encrypt),
-        TEST(ciphers_do_not_weaken_certificates),
-        TEST(protocols),
-        TEST(trust_adds_up),
-        TEST(the_system_is_trusted_by_default),
-        TEST(the_default_configuration_is_one),
-        TEST(clients_are_asked),
-        TEST(clients_show_what_suits),
-        TEST(servers_name_whom_they_trust),
-        TEST(secrets_are_appended),
-        TEST(the_machines_settings_change_nothing),
+        CONFIG_TEST(versions),
+        CONFIG_TEST(no_common_version_is_told),
+        CONFIG_TEST(ciphers),
+        CONFIG_TEST(keys_that_only_encrypt),
+        CONFIG_TEST(ciphers_do_not_weaken_certificates),
+        CONFIG_TEST(protocols),
+        CONFIG_TEST(trust_adds_up),
+        CONFIG_TEST(the_system_is_trusted_by_default),
+        CONFIG_TEST(the_default_configuration_is_one),
+        CONFIG_TEST(clients_are_asked),
+        CONFIG_TEST(clients_show_what_suits),
+        CONFIG_TEST(servers_name_whom_they_trust),
+        CONFIG_TEST(secrets_are_appended),
+        CONFIG_TEST(the_machines_settings_change_nothing),
     };
     setenv("OPENSSL_CONF", pki_text_file("openssl.cnf", weak_settings), 1);
     unsetenv("SSL_CERT_FILE");
     setenv("SSL_CERT_DIR", "/nonexistent", 1);
-    return cmocka_run_group_tests(tests, NULL, tear_down);
+    return cmocka_run_group_tests(tests, NULL, tls_fixture_end);
 }
