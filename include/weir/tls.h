@@ -97,7 +97,9 @@ WEIR_API int weir_tls_config_certificate_memory(weir_tls_config *c, const void *
  * is what the client asks for, NULL if nothing. It returns a configuration whose certificates serve
  * this connection, with a reference that it gives away (weir_tls_config_ref), or NULL to go on with
  * those of `c`. It is called in the middle of a handshake, from any thread, in no task, and must
- * not wait. A session that is resumed needs no certificate, and it is not asked. */
+ * not wait; weir_run inside it is -EBUSY where tasks share the thread. A session that is resumed
+ * needs no certificate, and it is not asked; for a client that has to begin anew (RFC 8446 4.1.4)
+ * it is asked twice, and the second answer counts. */
 typedef weir_tls_config *weir_tls_choose(void *arg, const char *name);
 WEIR_API int weir_tls_config_certificate_choose(weir_tls_config *c, weir_tls_choose *choose,
                                                 void *arg);

@@ -1,6 +1,7 @@
 /* Which certificate a server shows. */
 #include "support/tls_fixture.h"
 #include "support/tls_peer.h"
+#include "tls/private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -195,10 +196,99 @@ static void the_choice_has_its_own_staple(void **state)
     weir_tls_config_close(server);
 }
 
-/* Whatever a client writes there never reaches the program, which may take it for a file's name. */
+/* What the program says, in turn. */
+struct answers {
+    weir_tls_config *list[2];
+    unsigned asked;
+};
+
+static weir_tls_config *answer(void *arg, const char *name)
+{
+    struct answers *a = arg;
+
+    (void)name;
+    assert_true(a->asked < 2);
+    return weir_tls_config_ref(a->list[a->asked++]);
+}
+
+/* A client that has guessed wrong which key exchange the server wants begins anew (RFC 8446 4.1.4),
+ * and the program is asked anew: what it says last counts, and nothing is left of the first. */
+static void who_has_to_begin_anew_is_asked_for_twice(void **state)
+{
+    pki_cert *own = leaf("DNS:a.test", PKI_EC), *other = leaf("DNS:a.test", PKI_EC),
+             *third = leaf("DNS:a.test", PKI_RSA_2048);
+    weir_tls_config *configs[] = {server_config(other), server_config(third), NULL};
+
+    (void)state;
+    for (int first = 0; first < 3; first++)
+        for (int second = 0; second < 3; second++) {
+            const pki_cert *shown[] = {other, third, own};
+            struct answers answers = {.list = {configs[first], configs[second]}};
+            weir_tls_config *client = client_of_root(), *server = server_config(own);
+            assert_int_equal(SSL_CTX_set1_groups_list(server->ctx, "P-384"), 1);
+            weir_tls_config_certificate_choose(server, answer, &answers);
+            check_shown(client, server, "a.test", 0, shown[second]);
+            assert_int_equal(answers.asked, 2);
+            weir_tls_config_close(client);
+            weir_tls_config_close(server);
+        }
+    weir_tls_config_close(configs[0]);
+    weir_tls_config_close(configs[1]);
+}
+
+static int do_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static weir_tls_config *choose_running(void *rc, const char *name)
+{
+    (void)name;
+    *(int *)rc = weir_run(do_nothing, NULL, NULL, NULL);
+    return NULL;
+}
+
+static int meets(void *arg)
+{
+    weir_tls_config **both = arg;
+
+    return meet(both[0], both[1], "a.test");
+}
+
+/* It is in no task then, but the thread is still one that tasks share. */
+static void no_run_inside_a_choice(void **state)
+{
+    pki_cert *a = leaf("DNS:a.test", PKI_EC);
+    weir_tls_config *both[] = {client_of_root(), server_config(a)};
+    int rc = 1, met = 1;
+
+    (void)state;
+    weir_tls_config_certificate_choose(both[1], choose_running, &rc);
+    assert_int_equal(weir_run(meets, both, WEIR_RUN_OPTIONS(.models = WEIR_TASKS), &met), 0);
+    assert_int_equal(met, 0);
+    assert_int_equal(rc, -EBUSY);
+    weir_tls_config_close(both[0]);
+    weir_tls_config_close(both[1]);
+}
+
+/* Whatever a client writes there never reaches the program, which may take it for a file's name or
+ * show it on a terminal. */
 static void names_that_are_none_are_not_asked_for(void **state)
 {
-    static const char *const bad[] = {"../../etc/passwd", "a/b", ".hidden", "a..b", "x y", "%n"};
+    static const char *const bad[] = {
+        "../../etc/passwd",
+        "a/b",
+        ".hidden",
+        "a..b",
+        "x y",
+        "%n",
+        "\x1b]0;a.test\x07",
+        "a\nb.c",
+        "a.test\r",
+        "\x7f.test",
+        "m\xc3\xbc.test",
+    };
     pki_cert *a = leaf("DNS:a.test", PKI_EC);
     weir_tls_config *server = server_config(a);
     struct choice choice = {.answer = NULL};
@@ -207,6 +297,7 @@ static void names_that_are_none_are_not_asked_for(void **state)
     weir_tls_config_certificate_choose(server, choose, &choice);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         weir_socket *s;
+        weir_tls_state info;
         int fds[2];
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
         assert_int_equal(weir_from_fd(&s, fds[0]), 0);
@@ -215,6 +306,8 @@ static void names_that_are_none_are_not_asked_for(void **state)
         assert_int_equal(weir_handshake(s), 0);
         assert_int_equal(choice.asked, i + 1);
         assert_string_equal(choice.name, "-");
+        assert_int_equal(weir_tls_info(s, &info), 0);
+        assert_string_equal(info.name, "");
         weir_close(s);
         tls_peer_join(peer, NULL);
     }
@@ -306,6 +399,8 @@ int main(void)
         cmocka_unit_test(each_has_its_own_staple),
         cmocka_unit_test(the_program_chooses),
         cmocka_unit_test(the_choice_has_its_own_staple),
+        cmocka_unit_test(who_has_to_begin_anew_is_asked_for_twice),
+        cmocka_unit_test(no_run_inside_a_choice),
         cmocka_unit_test(names_that_are_none_are_not_asked_for),
         cmocka_unit_test(nothing_to_show_is_told),
         cmocka_unit_test(an_empty_choice_shows_nothing),
