@@ -7,18 +7,44 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static void limit_version(weir_tls_config *c, int version)
+/* Of the test that runs. */
+static int version;
+static weir_tls_config *client, *server;
+
+static weir_tls_config *limited(weir_tls_config *c)
 {
     assert_int_equal(weir_tls_config_versions(c, version, version), 0);
+    return c;
+}
+
+static int set_up(void **state)
+{
+    version = *(const int *)*state;
+    client = meeting_client();
+    server = limited(meeting_server(NULL, NULL));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    weir_tls_config_close(client);
+    return weir_tls_config_close(server);
+}
+
+static void serve_with(weir_tls_config *c)
+{
+    weir_tls_config_close(server);
+    server = limited(c);
 }
 
 /* One meeting, which goes well: whether it took a session up. Both sides agree. */
-static bool resumes(weir_tls_config *client, weir_tls_config *server, const char *name)
+static bool resumes(weir_tls_config *near, weir_tls_config *far, const char *name)
 {
     struct meeting m;
     bool resumed;
 
-    meeting_hold(&m, client, server, name);
+    meeting_hold(&m, near, far, name);
     assert_int_equal(m.client.rc, 0);
     assert_int_equal(m.server.rc, 0);
     resumed = m.client.state.resumed;
@@ -43,82 +69,59 @@ static unsigned cached(const weir_tls_config *c)
     return count;
 }
 
-static const int versions[] = {WEIR_TLS_1_2, WEIR_TLS_1_3};
-#define EACH_VERSION(i) for (size_t i = 0; i < 2; i++)
-
 static void the_second_time_is_a_resumption(void **state)
 {
     (void)state;
-    EACH_VERSION(i)
-    {
-        weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
-        limit_version(server, versions[i]);
-        assert_false(resumes(client, server, "server.test"));
-        for (int again = 0; again < 6; again++)
-            assert_true(resumes(client, server, "server.test"));
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
-    }
+    assert_false(resumes(client, server, "server.test"));
+    for (int again = 0; again < 6; again++)
+        assert_true(resumes(client, server, "server.test"));
 }
 
 /* Names are compared as they are given: another name is another peer. */
 static void another_name_is_another_peer(void **state)
 {
     (void)state;
-    EACH_VERSION(i)
-    {
-        weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
-        limit_version(server, versions[i]);
-        assert_false(resumes(client, server, "server.test"));
-        assert_false(resumes(client, server, "a.wild.test"));
-        assert_false(resumes(client, server, "127.0.0.1"));
-        assert_true(resumes(client, server, "server.test"));
-        assert_true(resumes(client, server, "a.wild.test"));
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
-    }
+    assert_false(resumes(client, server, "server.test"));
+    assert_false(resumes(client, server, "a.wild.test"));
+    assert_false(resumes(client, server, "127.0.0.1"));
+    assert_true(resumes(client, server, "server.test"));
+    assert_true(resumes(client, server, "a.wild.test"));
 }
 
 /* A client's trust, and a server's keys of tickets, belong to a configuration. */
 static void another_configuration_resumes_nothing(void **state)
 {
     (void)state;
-    EACH_VERSION(i)
-    {
-        weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL),
-                        *client2 = meeting_client(), *server2 = meeting_server(NULL, NULL);
-        limit_version(server, versions[i]);
-        limit_version(server2, versions[i]);
-        assert_false(resumes(client, server, "server.test"));
-        assert_false(resumes(client2, server, "server.test"));
-        assert_false(resumes(client, server2, "server.test"));
-        assert_true(resumes(client, server2, "server.test"));
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
-        weir_tls_config_close(client2);
-        weir_tls_config_close(server2);
-    }
+    weir_tls_config *client2 = meeting_client(), *server2 = limited(meeting_server(NULL, NULL));
+    assert_false(resumes(client, server, "server.test"));
+    assert_false(resumes(client2, server, "server.test"));
+    assert_false(resumes(client, server2, "server.test"));
+    assert_true(resumes(client, server2, "server.test"));
+    weir_tls_config_close(client2);
+    weir_tls_config_close(server2);
 }
 
-static void either_side_can_do_without(void **state)
+static void a_client_can_do_without(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 4; i++) {
-        weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
-        limit_version(server, versions[i % 2]);
-        weir_tls_config_resume(i / 2 ? client : server, false);
-        assert_false(resumes(client, server, "server.test"));
-        assert_int_equal(cached(client), 0);
-        assert_false(resumes(client, server, "server.test"));
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
-    }
+    weir_tls_config_resume(client, false);
+    assert_false(resumes(client, server, "server.test"));
+    assert_int_equal(cached(client), 0);
+    assert_false(resumes(client, server, "server.test"));
+}
+
+static void a_server_can_do_without(void **state)
+{
+    (void)state;
+    weir_tls_config_resume(server, false);
+    assert_false(resumes(client, server, "server.test"));
+    assert_int_equal(cached(client), 0);
+    assert_false(resumes(client, server, "server.test"));
 }
 
 /* The same ticket twice would tell anybody who listens that it is the same client. */
 static void tickets_of_tls_1_3_serve_once(void **state)
 {
-    weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
     struct meeting m[3];
     unsigned before;
 
@@ -138,17 +141,13 @@ static void tickets_of_tls_1_3_serve_once(void **state)
     }
     for (int i = 0; i < 3; i++)
         meeting_end(&m[i]);
-    weir_tls_config_close(client);
-    weir_tls_config_close(server);
 }
 
 static void those_of_tls_1_2_serve_several_at_once(void **state)
 {
-    weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
     struct meeting m[3];
 
     (void)state;
-    limit_version(client, WEIR_TLS_1_2);
     assert_false(resumes(client, server, "server.test"));
     for (int i = 0; i < 3; i++) {
         meeting_hold(&m[i], client, server, "server.test");
@@ -157,34 +156,26 @@ static void those_of_tls_1_2_serve_several_at_once(void **state)
     assert_int_equal(cached(client), 1);
     for (int i = 0; i < 3; i++)
         meeting_end(&m[i]);
-    weir_tls_config_close(client);
-    weir_tls_config_close(server);
 }
 
 /* What a server does not take up any more is replaced. */
 static void of_tls_1_2_the_newest_counts(void **state)
 {
-    weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL),
-                    *another = meeting_server(NULL, NULL);
+    weir_tls_config *another = limited(meeting_server(NULL, NULL));
 
     (void)state;
-    limit_version(client, WEIR_TLS_1_2);
     assert_false(resumes(client, server, "server.test"));
     assert_false(resumes(client, another, "server.test"));
     assert_int_equal(cached(client), 1);
     assert_true(resumes(client, another, "server.test"));
-    weir_tls_config_close(client);
-    weir_tls_config_close(server);
     weir_tls_config_close(another);
 }
 
 static void the_cache_has_bounds(void **state)
 {
-    weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
     char name[64];
 
     (void)state;
-    limit_version(client, WEIR_TLS_1_2);
     for (int i = 0; i < 260; i++) {
         snprintf(name, sizeof name, "n%d.wild.test", i);
         assert_false(resumes(client, server, name));
@@ -192,14 +183,11 @@ static void the_cache_has_bounds(void **state)
     assert_int_equal(cached(client), 256);
     assert_false(resumes(client, server, "n0.wild.test")); /* the oldest has left */
     assert_true(resumes(client, server, "n259.wild.test"));
-    weir_tls_config_close(client);
-    weir_tls_config_close(server);
 }
 
 /* One peer does not fill the cache of all. */
 static void one_peer_has_a_share(void **state)
 {
-    weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
     struct meeting m[8];
 
     (void)state;
@@ -212,8 +200,6 @@ static void one_peer_has_a_share(void **state)
     assert_int_equal(cached(client), 4);
     for (int i = 0; i < 8; i++)
         meeting_end(&m[i]);
-    weir_tls_config_close(client);
-    weir_tls_config_close(server);
 }
 
 /* ---- who was not good ------------------------------------------------------------------------ */
@@ -221,36 +207,22 @@ static void one_peer_has_a_share(void **state)
 static void nothing_of_a_bad_peer_is_kept(void **state)
 {
     (void)state;
-    EACH_VERSION(i)
-    {
-        weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
-        limit_version(server, versions[i]);
-        for (int again = 0; again < 2; again++)
-            assert_int_equal(meet(client, server, "other.test"), WEIR_ECERT);
-        assert_int_equal(cached(client), 0);
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
-    }
+    for (int again = 0; again < 2; again++)
+        assert_int_equal(meet(client, server, "other.test"), WEIR_ECERT);
+    assert_int_equal(cached(client), 0);
 }
 
 static void whoever_trusts_anyone_has_verified_nobody(void **state)
 {
     (void)state;
-    EACH_VERSION(i)
-    {
-        weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
-        limit_version(server, versions[i]);
-        weir_tls_config_trust_anyone_insecurely(client);
-        for (int again = 0; again < 2; again++) {
-            struct meeting m;
-            meeting_hold(&m, client, server, "other.test");
-            assert_int_equal(m.client.rc, 0);
-            assert_int_equal(m.client.state.resumed, again);
-            assert_false(m.client.state.peer_verified);
-            meeting_end(&m);
-        }
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
+    weir_tls_config_trust_anyone_insecurely(client);
+    for (int again = 0; again < 2; again++) {
+        struct meeting m;
+        meeting_hold(&m, client, server, "other.test");
+        assert_int_equal(m.client.rc, 0);
+        assert_int_equal(m.client.state.resumed, again);
+        assert_false(m.client.state.peer_verified);
+        meeting_end(&m);
     }
 }
 
@@ -274,7 +246,7 @@ static void move_date(int64_t s)
 }
 
 /* Sessions that would go on for long, so that nothing else ends them. */
-static void live_long(weir_tls_config *client, weir_tls_config *server)
+static void live_long(void)
 {
     SSL_CTX_set_timeout(client->ctx, 6 * 24 * 3600);
     SSL_CTX_set_timeout(server->ctx, 6 * 24 * 3600);
@@ -293,37 +265,25 @@ static weir_tls_config *server_for(int to_days)
 static void no_session_outlives_its_certificate(void **state)
 {
     (void)state;
-    EACH_VERSION(i)
-    {
-        weir_tls_config *client = meeting_client(), *server = server_for(1);
-        live_long(client, server);
-        limit_version(server, versions[i]);
-        assert_false(resumes(client, server, "server.test"));
-        assert_true(resumes(client, server, "server.test"));
-        move_date(3600);
-        assert_true(resumes(client, server, "server.test"));
-        move_date(25 * 3600);
-        assert_false(resumes(client, server, "server.test"));
-        move_date(0);
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
-    }
+    serve_with(server_for(1));
+    live_long();
+    assert_false(resumes(client, server, "server.test"));
+    assert_true(resumes(client, server, "server.test"));
+    move_date(3600);
+    assert_true(resumes(client, server, "server.test"));
+    move_date(25 * 3600);
+    assert_false(resumes(client, server, "server.test"));
+    move_date(0);
 }
 
 static void no_session_lives_for_ever(void **state)
 {
     (void)state;
-    EACH_VERSION(i)
-    {
-        weir_tls_config *client = meeting_client(), *server = server_for(300);
-        limit_version(server, versions[i]);
-        assert_false(resumes(client, server, "server.test"));
-        move_date(3 * 3600);
-        assert_false(resumes(client, server, "server.test"));
-        move_date(0);
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
-    }
+    serve_with(server_for(300));
+    assert_false(resumes(client, server, "server.test"));
+    move_date(3 * 3600);
+    assert_false(resumes(client, server, "server.test"));
+    move_date(0);
 }
 
 static void no_session_outlives_the_revocation_lists(void **state)
@@ -332,20 +292,13 @@ static void no_session_outlives_the_revocation_lists(void **state)
     const char *crl = PKI_CRL(.issuer = pki->intermediate, .from_days = -1, .to_days = 2);
 
     (void)state;
-    EACH_VERSION(i)
-    {
-        weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
-        live_long(client, server);
-        limit_version(server, versions[i]);
-        assert_int_equal(weir_tls_config_revoked_memory(client, crl, strlen(crl)), 0);
-        assert_false(resumes(client, server, "server.test"));
-        assert_true(resumes(client, server, "server.test"));
-        move_date(49 * 3600);
-        assert_false(resumes(client, server, "server.test"));
-        move_date(0);
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
-    }
+    live_long();
+    assert_int_equal(weir_tls_config_revoked_memory(client, crl, strlen(crl)), 0);
+    assert_false(resumes(client, server, "server.test"));
+    assert_true(resumes(client, server, "server.test"));
+    move_date(49 * 3600);
+    assert_false(resumes(client, server, "server.test"));
+    move_date(0);
 }
 
 static void no_session_outlives_the_staple(void **state)
@@ -355,70 +308,53 @@ static void no_session_outlives_the_staple(void **state)
         PKI_OCSP(.cert = pki->server, .issuer = pki->intermediate, .from_days = -1, .to_days = 1);
 
     (void)state;
-    EACH_VERSION(i)
-    {
-        weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
-        live_long(client, server);
-        limit_version(server, versions[i]);
-        assert_int_equal(weir_tls_config_staple_memory(server, staple.bytes, staple.len), 0);
-        assert_int_equal(weir_tls_config_require_staple(client), 0);
-        assert_false(resumes(client, server, "server.test"));
-        assert_true(resumes(client, server, "server.test"));
-        move_date(25 * 3600);
-        assert_false(resumes(client, server, "server.test"));
-        move_date(0);
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
-    }
+    live_long();
+    assert_int_equal(weir_tls_config_staple_memory(server, staple.bytes, staple.len), 0);
+    assert_int_equal(weir_tls_config_require_staple(client), 0);
+    assert_false(resumes(client, server, "server.test"));
+    assert_true(resumes(client, server, "server.test"));
+    move_date(25 * 3600);
+    assert_false(resumes(client, server, "server.test"));
+    move_date(0);
 }
 
 /* ---- clients with certificates --------------------------------------------------------------- */
 
-static weir_tls_config *client_until(int to_days)
+static void certify_client(int to_days)
 {
     const struct pki_standard *pki = pki_standard();
     pki_cert *leaf = PKI_CERT(.issuer = pki->ca, .subject = "/CN=client", .purpose = "clientAuth",
                               .from_days = -1, .to_days = to_days);
-    weir_tls_config *client = meeting_client();
 
     meeting_add(client, leaf, NULL);
-    return client;
 }
 
-static weir_tls_config *server_that_asks(weir_tls_client what)
+static void ask_clients(void)
 {
     const char *ca = pki_standard()->ca_pem;
-    weir_tls_config *server = meeting_server(NULL, NULL);
 
     assert_int_equal(weir_tls_config_trust_memory(server, ca, strlen(ca)), 0);
-    assert_int_equal(weir_tls_config_ask_client(server, what), 0);
-    return server;
+    assert_int_equal(weir_tls_config_ask_client(server, WEIR_TLS_CLIENT_REQUIRED), 0);
 }
 
 static void clients_are_known_by_their_sessions(void **state)
 {
     (void)state;
-    EACH_VERSION(i)
-    {
-        weir_tls_config *client = client_until(30);
-        weir_tls_config *server = server_that_asks(WEIR_TLS_CLIENT_REQUIRED);
-        limit_version(server, versions[i]);
-        for (int again = 0; again < 3; again++) {
-            struct meeting m;
-            meeting_hold(&m, client, server, "server.test");
-            assert_int_equal(m.server.rc, 0);
-            assert_int_equal(m.server.state.resumed, again > 0);
-            assert_true(m.server.state.peer_verified);
-            assert_string_equal(m.server.state.subject, "CN=client");
-            meeting_end(&m);
-        }
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
+    certify_client(30);
+    ask_clients();
+    for (int again = 0; again < 3; again++) {
+        struct meeting m;
+        meeting_hold(&m, client, server, "server.test");
+        assert_int_equal(m.server.rc, 0);
+        assert_int_equal(m.server.state.resumed, again > 0);
+        assert_true(m.server.state.peer_verified);
+        assert_string_equal(m.server.state.subject, "CN=client");
+        meeting_end(&m);
     }
 }
 
 /* The server's date alone passes: the client offers what it has. */
-static bool resumes_later(weir_tls_config *client, weir_tls_config *server, int64_t s)
+static bool resumes_later(int64_t s)
 {
     struct meeting m;
     weir_socket *pair[2];
@@ -447,19 +383,13 @@ static bool resumes_later(weir_tls_config *client, weir_tls_config *server, int6
 static void no_ticket_outlives_the_clients_certificate(void **state)
 {
     (void)state;
-    EACH_VERSION(i)
-    {
-        weir_tls_config *client = client_until(1);
-        weir_tls_config *server = server_that_asks(WEIR_TLS_CLIENT_REQUIRED);
-        live_long(client, server);
-        limit_version(server, versions[i]);
-        assert_false(resumes(client, server, "server.test"));
-        assert_true(resumes_later(client, server, 3600));
-        assert_true(resumes(client, server, "server.test")); /* and gets a new ticket */
-        assert_false(resumes_later(client, server, 25 * 3600));
-        weir_tls_config_close(client);
-        weir_tls_config_close(server);
-    }
+    certify_client(1);
+    ask_clients();
+    live_long();
+    assert_false(resumes(client, server, "server.test"));
+    assert_true(resumes_later(3600));
+    assert_true(resumes(client, server, "server.test")); /* and gets a new ticket */
+    assert_false(resumes_later(25 * 3600));
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */
@@ -467,18 +397,14 @@ static void no_ticket_outlives_the_clients_certificate(void **state)
 #define THREADS  4
 #define MEETINGS 20
 
-struct crowd {
-    weir_tls_config *client, *server;
-    atomic_int failures;
-};
+static atomic_int failures;
 
-static void *meet_often(void *arg)
+static void *meet_often(void *trusting)
 {
-    struct crowd *c = arg;
     static const char *const names[] = {"server.test", "a.wild.test", "127.0.0.1"};
 
     for (int i = 0; i < MEETINGS; i++)
-        c->failures += meet(c->client, c->server, names[i % 3]) != 0;
+        failures += meet(trusting, server, names[i % 3]) != 0;
     return NULL;
 }
 
@@ -487,30 +413,25 @@ static void *meet_often(void *arg)
 static void threads_share_configurations(void **state)
 {
     pthread_t threads[THREADS];
+    weir_tls_config *trusting;
 
     (void)state;
     setenv("SSL_CERT_FILE", pki_standard()->ca_file, 1);
-    EACH_VERSION(i)
-    {
-        struct crowd c = {.server = meeting_server(NULL, NULL)};
-        assert_int_equal(weir_tls_config_open(&c.client), 0);
-        limit_version(c.server, versions[i]);
-        for (int t = 0; t < THREADS; t++)
-            assert_int_equal(pthread_create(&threads[t], NULL, meet_often, &c), 0);
-        for (int t = 0; t < THREADS; t++)
-            pthread_join(threads[t], NULL);
-        assert_int_equal(c.failures, 0);
-        assert_in_range(cached(c.client), 1, 3 * 4);
-        weir_tls_config_close(c.client);
-        weir_tls_config_close(c.server);
-    }
+    assert_int_equal(weir_tls_config_open(&trusting), 0);
+    failures = 0;
+    for (int t = 0; t < THREADS; t++)
+        assert_int_equal(pthread_create(&threads[t], NULL, meet_often, trusting), 0);
+    for (int t = 0; t < THREADS; t++)
+        pthread_join(threads[t], NULL);
+    assert_int_equal(failures, 0);
+    assert_in_range(cached(trusting), 1, 3 * 4);
+    weir_tls_config_close(trusting);
     unsetenv("SSL_CERT_FILE");
 }
 
 /* A child leaves the cache alone, which a thread of its parent may have locked. */
 static void a_child_has_no_share(void **state)
 {
-    weir_tls_config *client = meeting_client(), *server = meeting_server(NULL, NULL);
     int status;
 
     (void)state;
@@ -526,32 +447,36 @@ static void a_child_has_no_share(void **state)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     assert_true(resumes(client, server, "server.test"));
-    weir_tls_config_close(client);
-    weir_tls_config_close(server);
 }
+
+#define TEST(name, number)                                                                         \
+    cmocka_unit_test_prestate_setup_teardown(name, set_up, tear_down, &tls_1_##number)
+#define EACH(name) TEST(name, 2), TEST(name, 3)
 
 int main(void)
 {
+    static int tls_1_2 = WEIR_TLS_1_2, tls_1_3 = WEIR_TLS_1_3;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_second_time_is_a_resumption),
-        cmocka_unit_test(another_name_is_another_peer),
-        cmocka_unit_test(another_configuration_resumes_nothing),
-        cmocka_unit_test(either_side_can_do_without),
-        cmocka_unit_test(tickets_of_tls_1_3_serve_once),
-        cmocka_unit_test(those_of_tls_1_2_serve_several_at_once),
-        cmocka_unit_test(of_tls_1_2_the_newest_counts),
-        cmocka_unit_test(the_cache_has_bounds),
-        cmocka_unit_test(one_peer_has_a_share),
-        cmocka_unit_test(nothing_of_a_bad_peer_is_kept),
-        cmocka_unit_test(whoever_trusts_anyone_has_verified_nobody),
-        cmocka_unit_test(no_session_outlives_its_certificate),
-        cmocka_unit_test(no_session_lives_for_ever),
-        cmocka_unit_test(no_session_outlives_the_revocation_lists),
-        cmocka_unit_test(no_session_outlives_the_staple),
-        cmocka_unit_test(clients_are_known_by_their_sessions),
-        cmocka_unit_test(no_ticket_outlives_the_clients_certificate),
-        cmocka_unit_test(threads_share_configurations),
-        cmocka_unit_test(a_child_has_no_share),
+        EACH(the_second_time_is_a_resumption),
+        EACH(another_name_is_another_peer),
+        EACH(another_configuration_resumes_nothing),
+        EACH(a_client_can_do_without),
+        EACH(a_server_can_do_without),
+        TEST(tickets_of_tls_1_3_serve_once, 3),
+        TEST(those_of_tls_1_2_serve_several_at_once, 2),
+        TEST(of_tls_1_2_the_newest_counts, 2),
+        TEST(the_cache_has_bounds, 2),
+        TEST(one_peer_has_a_share, 3),
+        EACH(nothing_of_a_bad_peer_is_kept),
+        EACH(whoever_trusts_anyone_has_verified_nobody),
+        EACH(no_session_outlives_its_certificate),
+        EACH(no_session_lives_for_ever),
+        EACH(no_session_outlives_the_revocation_lists),
+        EACH(no_session_outlives_the_staple),
+        EACH(clients_are_known_by_their_sessions),
+        EACH(no_ticket_outlives_the_clients_certificate),
+        EACH(threads_share_configurations),
+        TEST(a_child_has_no_share, 3),
     };
     return cmocka_run_group_tests(tests, NULL, tls_fixture_end);
 }
