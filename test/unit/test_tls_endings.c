@@ -76,6 +76,29 @@ static void no_more_is_received(void)
     }
 }
 
+/* Where there is no session there is nothing to say in it: before it has begun, and after it has
+ * failed. */
+static void an_end_without_a_session(void)
+{
+    EACH_ROW(row)
+    for (int failed = 0; failed < 2; failed++) {
+        struct puppet *p;
+        weir_socket *s = failed ? talk_begin(&p, row) : puppet_meet(&p, row);
+        char byte;
+        EXPECT(weir_set_timeout(s, LONG_MS), 0);
+        if (failed) {
+            puppet_cut(p);
+            EXPECT(weir_recv(s, &byte, 1), WEIR_ETRUNCATED);
+        }
+        EXPECT(weir_shutdown(s, SHUT_WR), 0);
+        EXPECT(weir_shutdown(s, SHUT_WR), 0);
+        while (puppet_take(p, ALL))
+            ;
+        CHECK(p->ended && !p->closed);
+        talk_end(s, p);
+    }
+}
+
 /* Everything that was counted goes before the end, in as many calls as it takes. */
 static void the_end_waits_for_its_turn(void)
 {
@@ -281,6 +304,7 @@ int main(int argc, char **argv)
         GROUND_TEST(EVERYWHERE, half_a_close_from_there),
         GROUND_TEST(EVERYWHERE, an_end_with_a_full_outbox),
         GROUND_TEST(EVERYWHERE, no_more_is_received),
+        GROUND_TEST(EVERYWHERE, an_end_without_a_session),
         GROUND_TEST(ONCE, the_end_waits_for_its_turn),
         GROUND_TEST(EVERYWHERE, finish_waits_for_the_other_side),
         GROUND_TEST(EVERYWHERE, finish_is_bounded),
