@@ -276,7 +276,7 @@ static int outcome(struct tls *t, int rc)
 {
     switch (SSL_get_error(t->ssl, rc)) {
     case SSL_ERROR_WANT_READ:
-        t->starved = !t->tired;
+        t->starved = !t->tired; /* until OpenSSL reads, which the next call begins with */
         return -EAGAIN;
     case SSL_ERROR_WANT_WRITE:
         return -EAGAIN;
@@ -293,7 +293,6 @@ static int outcome(struct tls *t, int rc)
 static int take_messages(struct tls *t)
 {
     t->looked = 0;
-    t->starved = t->tired = false;
     forget_errors();
     return SSL_do_handshake(t->ssl);
 }
@@ -372,7 +371,7 @@ ssize_t connection_receive(struct tls *t, void *buf, size_t len, bool peek)
         return rc;
     forget_errors();
     t->looked = 0;
-    t->starved = t->tired = t->filled = false;
+    t->filled = false;
     rc = peek ? SSL_peek_ex(t->ssl, buf, len, &n) : SSL_read_ex(t->ssl, buf, len, &n);
     if (rc == 1) {
         n += peek ? 0 : receive_more(t, (char *)buf + n, len - n);

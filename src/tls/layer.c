@@ -214,10 +214,10 @@ static void tls_interest(weir_socket *s, unsigned events, struct interest *ret)
         return;
     }
     pthread_mutex_unlock(&s->tls->lock);
-    /* With something in the outbox an error is for who receives; the outbox waits on. */
+    /* With something in the outbox an error is input, for who receives; the outbox waits on. */
     if (o.over && !o.output)
         ret->ready = events;
-    else if (o.over || o.input)
+    else if (o.input)
         ret->ready = events & WEIR_READABLE;
     if (o.reads && (o.shaking || events & WEIR_READABLE))
         wanted |= POLLIN;
