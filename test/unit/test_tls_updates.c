@@ -425,6 +425,17 @@ static void half_a_message_makes_nobody_spin(void)
     puppet_close(p);
 }
 
+/* A close, which does not wait, says goodbye when the rest is there. */
+static void a_close_takes_the_rest_of_a_message(void)
+{
+    struct puppet *p;
+    weir_socket *s = held_up(&p);
+    puppet_give(p, ALL);
+    EXPECT(weir_close(s), 0);
+    talk_is_heard(p, 0, true);
+    puppet_close(p);
+}
+
 /* However many looks it takes: each begins anew with what it may read at most. */
 static void a_message_comes_in_many_pieces(void)
 {
@@ -480,6 +491,7 @@ int main(int argc, char **argv)
         GROUND_TEST(ONCE, an_end_waits_behind_answers),
         GROUND_TEST(EVERYWHERE, receivers_wait_for_the_peer_to_read),
         GROUND_TEST(EVERYWHERE, half_a_message_makes_nobody_spin),
+        GROUND_TEST(EVERYWHERE, a_close_takes_the_rest_of_a_message),
         GROUND_TEST(EVERYWHERE, a_message_comes_in_many_pieces),
         GROUND_TEST(EVERYWHERE, bytes_behind_half_a_message_are_told),
     };
