@@ -1,5 +1,6 @@
 /* A relay with weir: TLS on this side, plain TCP to BENCH_FAR (a port) on the other; two tasks for
  * a connection. Prints `PORT PID`. */
+#include "support/serve.h"
 #include "support/tls.h"
 
 #include <errno.h>
@@ -51,24 +52,6 @@ static int relay(weir_socket *s, void *arg)
     return rc;
 }
 
-static int accept_all(void *arg)
-{
-    weir_group *connections;
-    weir_socket *listener, *s;
-    weir_address here;
-
-    (void)arg;
-    bench_check("weir_listen_on",
-                weir_listen_on(&listener, "tls://127.0.0.1:0",
-                               WEIR_LISTEN_OPTIONS(.tls = bench_tls_config(0, true, true))));
-    bench_check("weir_local_address", weir_local_address(listener, &here));
-    bench_check("weir_group_open", weir_group_open(&connections, NULL));
-    bench_announce(weir_address_port(&here));
-    while (bench_check("weir_accept", weir_accept(listener, &s)) == 0)
-        bench_check("weir_go_socket", weir_go_socket(connections, relay, s, NULL));
-    return 0;
-}
-
 int main(void)
 {
     far = getenv("BENCH_FAR");
@@ -76,6 +59,6 @@ int main(void)
         fprintf(stderr, "BENCH_FAR is not set\n");
         return 2;
     }
-    bench_check("weir_run", weir_run(accept_all, NULL, NULL, NULL));
-    return 0;
+    return bench_run_server((struct bench_service){
+        .where = "tls://127.0.0.1:0", .tls = bench_tls_config(0, true, true), .serve = relay});
 }

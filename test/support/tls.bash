@@ -1,4 +1,4 @@
-# What the tests with other people's TLS share; sourced by test/system/tls_*.sh after cli.bash, with
+# What the tests with TLS share; sourced by test/system/tls_*.sh and others after cli.bash, with
 # the names of the programs that they need. It makes certificates in $pki; see make_pki.c.
 [ -x "$WEIR_BUILD/test/make_pki" ] || { echo "skipped: a build without TLS"; exit 77; }
 PATH=$PATH:/usr/sbin

@@ -12,28 +12,7 @@ source "${WEIR_SOURCE:?}/test/support/cli.bash"
     echo "skipped: a build without TLS"
     exit 77
 }
-pki=$dir/pki
-mkdir "$pki"
-"$WEIR_BUILD/test/make_pki" "$pki"
-server_options=(--cert "$pki/server.pem" --key "$pki/server.key")
-unset SSL_CERT_FILE SSL_CERT_DIR
-
-# serve_tls [OPTION]...: as serve; what it says is in the file $server_says.
-serve_tls() {
-    local ready=$dir/ready.$RANDOM
-    server_says=$dir/says.$RANDOM
-    mkfifo "$ready"
-    "$weir" echo --verbose "$@" tls://127.0.0.1:0 >"$ready" 2>"$server_says" &
-    server=$!
-    jobs_started+=("$server")
-    read -r -t 30 address <"$ready" || fail "weir echo $*: $(cat "$server_says")"
-    port=${address##*:}
-}
-
-# listen_tls [OPTION]... <INPUT >OUTPUT
-listen_tls() {
-    listen "${server_options[@]}" "$@" tls://127.0.0.1:0
-}
+source "$WEIR_SOURCE/test/support/tls.bash"
 
 # Everything comes back; the address is told with its scheme and port.
 head -c 5000000 /dev/urandom >"$dir/big"
