@@ -3,46 +3,22 @@
 # "Connection: close" and several times over a connection that is kept alive.
 set -euo pipefail
 
-client=$WEIR_BUILD/test/http_get
-PATH=$PATH:/usr/sbin
-command -v nginx >/dev/null || { echo "skipped: there is no nginx"; exit 77; }
-[ -x "$client" ] || { echo "skipped: $client was not built"; exit 77; }
+source "${WEIR_SOURCE:?}/test/support/cli.bash"
+source "$WEIR_SOURCE/test/support/nginx.bash"
 
-dir=$(mktemp -d)
-server=
-finish() {
-    [ -z "$server" ] || { kill "$server" 2>/dev/null && wait "$server" 2>/dev/null; } || true
-    rm -rf "$dir"
-}
-trap finish EXIT
+client=$WEIR_BUILD/test/http_get
+[ -x "$client" ] || { echo "skipped: $client was not built"; exit 77; }
 
 mkdir "$dir/www"
 head -c 1048576 /dev/urandom >"$dir/www/file"
 for _ in 1 2 3 4 5; do cat "$dir/www/file"; done >"$dir/five"
 
-# Waits until the server listens, which is when it has written its pid; fails if it ended instead.
-up() {
-    until [ -s "$dir/nginx.pid" ]; do
-        kill -0 "$server" 2>/dev/null || return 1
-        sleep 0.05
-    done
-}
-
-for try in 1 2 3 4 5 6 7 8 9 10; do
-    port=$((20000 + RANDOM % 12000))
+write_configuration() {
     cat >"$dir/nginx.conf" <<END
-daemon off;
-master_process off;
-pid $dir/nginx.pid;
-error_log $dir/error.log;
+$nginx_process
 events {}
 http {
-    access_log off;
-    client_body_temp_path $dir/body;
-    proxy_temp_path $dir/proxy;
-    fastcgi_temp_path $dir/fastcgi;
-    uwsgi_temp_path $dir/uwsgi;
-    scgi_temp_path $dir/scgi;
+    $nginx_http
     server {
         listen 127.0.0.1:$port;
         listen unix:$dir/nginx.sock;
@@ -51,13 +27,8 @@ http {
 }
 END
     rm -f "$dir/nginx.sock"
-    nginx -p "$dir" -c "$dir/nginx.conf" >"$dir/log" 2>&1 &
-    server=$!
-    if up; then break; fi
-    wait "$server" || true
-    server=
-    [ "$try" != 10 ] || { cat "$dir/log"; echo "not ok: nginx does not start"; exit 1; }
-done
+}
+serve_nginx
 
 for target in "tcp://127.0.0.1:$port" "unix:$dir/nginx.sock"; do
     for mode in blocking timeout deadline nonblocking; do

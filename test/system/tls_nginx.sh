@@ -5,7 +5,8 @@
 # module, which takes TLS off and puts it on between `weir connect` and `weir echo`.
 set -euo pipefail
 source "${WEIR_SOURCE:?}/test/support/cli.bash"
-source "$WEIR_SOURCE/test/support/tls.bash" nginx
+source "$WEIR_SOURCE/test/support/tls.bash"
+source "$WEIR_SOURCE/test/support/nginx.bash"
 
 for module in "" "load_module /usr/lib/nginx/modules/ngx_stream_module.so;"; do
     echo "$module events {} stream {}" >"$dir/nginx.conf"
@@ -29,18 +30,10 @@ tls_echo=${address#tls://}
 write_configuration() {
     cat >"$dir/nginx.conf" <<END
 $module
-daemon off;
-master_process off;
-pid $dir/nginx.pid;
-error_log $dir/error.log;
+$nginx_process
 events {}
 http {
-    access_log off;
-    client_body_temp_path $dir/body;
-    proxy_temp_path $dir/proxy;
-    fastcgi_temp_path $dir/fastcgi;
-    uwsgi_temp_path $dir/uwsgi;
-    scgi_temp_path $dir/scgi;
+    $nginx_http
     ssl_certificate $pki/server.pem;
     ssl_certificate_key $pki/server.key;
     ssl_protocols TLSv1.2 TLSv1.3;
@@ -84,20 +77,6 @@ stream {
 END
 }
 
-# It has written its pid when it listens; a port that is taken ends it.
-serve_nginx() {
-    local try
-    for try in 1 2 3 4 5 6 7 8 9 10; do
-        port=$((20000 + RANDOM % 12000))
-        write_configuration
-        nginx -p "$dir" -c "$dir/nginx.conf" >"$dir/log" 2>&1 &
-        nginx=$!
-        jobs_started+=("$nginx")
-        until [ -s "$dir/nginx.pid" ] || ! kill -0 "$nginx" 2>/dev/null; do sleep 0.02; done
-        if kill -0 "$nginx" 2>/dev/null; then return; fi
-    done
-    fail "nginx does not start after $try: $(cat "$dir/log")"
-}
 serve_nginx
 
 # trust OFFSET OPTION...: connects to that server and trusts the authority. Only in the background.
