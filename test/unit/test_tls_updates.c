@@ -2,11 +2,13 @@
  * waits for ever, and a peer that sends nothing else costs neither memory nor the others' turn.
  *
  * WEIR_SEED chooses what comes when; it is printed. */
+#include "socket.h"
 #include "support/chance.h"
 #include "support/ground.h"
 #include "support/tls_peer.h"
 #include "support/tls_talk.h"
 #include "sys.h"
+#include "tls/private.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -31,7 +33,7 @@ static void receive_more(weir_socket *s, uint64_t *at, size_t count)
 
 #define MUCH 300000u
 
-struct transfer {
+struct exchange {
     weir_socket *s;
     struct puppet *p;
     struct chance chance;
@@ -41,7 +43,7 @@ struct transfer {
 
 static int writes_all(void *arg)
 {
-    struct transfer *t = arg;
+    struct exchange *t = arg;
     struct chance c = chance_of(7);
     unsigned char *bytes = malloc(t->total);
     size_t done = 0;
@@ -60,7 +62,7 @@ static int writes_all(void *arg)
 
 static int reads_all(void *arg)
 {
-    struct transfer *t = arg;
+    struct exchange *t = arg;
     unsigned char byte;
     uint64_t at = 0;
     receive_more(t->s, &at, t->total);
@@ -69,7 +71,7 @@ static int reads_all(void *arg)
 }
 
 /* One thing that the puppet does. */
-static void do_something(struct transfer *t, const struct puppet_row *row)
+static void do_something(struct exchange *t, const struct puppet_row *row)
 {
     struct puppet *p = t->p;
     struct chance *c = &t->chance;
@@ -91,7 +93,7 @@ static void do_something(struct transfer *t, const struct puppet_row *row)
 
 static void transfer_both_ways(const struct puppet_row *row, unsigned number, bool reads)
 {
-    struct transfer t = {.chance = chance_of(number), .reads = reads};
+    struct exchange t = {.chance = chance_of(number), .reads = reads};
     struct other reader, writer;
     weir_group *g = group_open();
     t.total = ground_is_slow() ? MUCH / 10 : MUCH;
@@ -131,7 +133,7 @@ static void writers_need_not_read(void)
 {
     EACH_ROW(row)
     {
-        struct transfer t = {.total = 200000};
+        struct exchange t = {.total = 200000};
         struct other writer;
         weir_group *g = group_open();
         t.s = puppet_meet(&t.p, row);
@@ -320,15 +322,28 @@ static void answers_are_not_piled_up(void)
     }
 }
 
+/* The same, but the last answer has just found room: nothing waits for more of it. */
+static void fill_up(weir_socket *s, struct puppet *p)
+{
+    const struct outbox *o = &s->tls->out;
+    char byte;
+    EXPECT(weir_set_blocking(s, false), 0);
+    talk_make_small(s);
+    while (o->end - o->start < (size_t)128 * 1024) {
+        CHECK(puppet_update_keys(p, true));
+        puppet_give(p, ALL);
+        EXPECT(weir_recv(s, &byte, 1), -EAGAIN);
+    }
+}
+
 /* Nor does an end get lost that finds no room behind them. */
 static void an_end_waits_behind_answers(void)
 {
-    const struct puppet_row *both[] = {client, server};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         struct puppet *p;
-        weir_socket *s = talk_begin(&p, both[i]);
+        weir_socket *s = talk_begin(&p, i / 2 ? client : server);
         int rc;
-        pile_up(s, p);
+        (i % 2 ? pile_up : fill_up)(s, p);
         while ((rc = weir_shutdown(s, SHUT_WR)) == -EAGAIN) {
             puppet_take(p, ALL);
             puppet_hear(p);
@@ -336,6 +351,24 @@ static void an_end_waits_behind_answers(void)
         EXPECT(rc, 0);
         talk_is_heard(p, 0, true);
         talk_end(s, p);
+    }
+}
+
+/* A close makes room for them where there is any, and says goodbye behind them. */
+static void a_close_hands_answers_on(void)
+{
+    static const int large = 1 << 20;
+    const struct puppet_row *both[] = {client, server};
+    for (int i = 0; i < 2; i++) {
+        struct puppet *p;
+        weir_socket *s = talk_begin(&p, both[i]);
+        pile_up(s, p);
+        EXPECT(weir_set_option(s, SOL_SOCKET, SO_SNDBUF, &large, sizeof large), 0);
+        EXPECT(weir_close(s), 0);
+        while (puppet_take(p, ALL))
+            puppet_hear(p);
+        talk_is_heard(p, 0, true);
+        puppet_close(p);
     }
 }
 
@@ -489,6 +522,7 @@ int main(int argc, char **argv)
         GROUND_TEST(IN_TASKS, floods_do_not_keep_others),
         GROUND_TEST(ONCE, answers_are_not_piled_up),
         GROUND_TEST(ONCE, an_end_waits_behind_answers),
+        GROUND_TEST(ONCE, a_close_hands_answers_on),
         GROUND_TEST(EVERYWHERE, receivers_wait_for_the_peer_to_read),
         GROUND_TEST(EVERYWHERE, half_a_message_makes_nobody_spin),
         GROUND_TEST(EVERYWHERE, a_close_takes_the_rest_of_a_message),
