@@ -1,16 +1,12 @@
-/* What comes between the bytes of a session: new keys, tickets. No byte is lost over them, nobody
- * waits for ever, and a peer that sends nothing else costs neither memory nor the others' turn.
+/* What comes between the bytes of a session: new keys, tickets. No byte is lost over them, and
+ * nobody waits for ever.
  *
  * WEIR_SEED chooses what comes when; it is printed. */
-#include "socket.h"
 #include "support/chance.h"
 #include "support/ground.h"
 #include "support/tls_peer.h"
 #include "support/tls_talk.h"
-#include "sys.h"
-#include "tls/private.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,7 +29,7 @@ static void receive_more(weir_socket *s, uint64_t *at, size_t count)
 
 #define MUCH 300000u
 
-struct exchange {
+struct transfer {
     weir_socket *s;
     struct puppet *p;
     struct chance chance;
@@ -43,7 +39,7 @@ struct exchange {
 
 static int writes_all(void *arg)
 {
-    struct exchange *t = arg;
+    struct transfer *t = arg;
     struct chance c = chance_of(7);
     unsigned char *bytes = malloc(t->total);
     size_t done = 0;
@@ -62,7 +58,7 @@ static int writes_all(void *arg)
 
 static int reads_all(void *arg)
 {
-    struct exchange *t = arg;
+    struct transfer *t = arg;
     unsigned char byte;
     uint64_t at = 0;
     receive_more(t->s, &at, t->total);
@@ -71,7 +67,7 @@ static int reads_all(void *arg)
 }
 
 /* One thing that the puppet does. */
-static void do_something(struct exchange *t, const struct puppet_row *row)
+static void do_something(struct transfer *t, const struct puppet_row *row)
 {
     struct puppet *p = t->p;
     struct chance *c = &t->chance;
@@ -93,7 +89,7 @@ static void do_something(struct exchange *t, const struct puppet_row *row)
 
 static void transfer_both_ways(const struct puppet_row *row, unsigned number, bool reads)
 {
-    struct exchange t = {.chance = chance_of(number), .reads = reads};
+    struct transfer t = {.chance = chance_of(number), .reads = reads};
     struct other reader, writer;
     weir_group *g = group_open();
     t.total = ground_is_slow() ? MUCH / 10 : MUCH;
@@ -133,7 +129,7 @@ static void writers_need_not_read(void)
 {
     EACH_ROW(row)
     {
-        struct exchange t = {.total = 200000};
+        struct transfer t = {.total = 200000};
         struct other writer;
         weir_group *g = group_open();
         t.s = puppet_meet(&t.p, row);
@@ -177,236 +173,6 @@ static void new_keys_after_half_a_close(void)
         EXPECT(weir_close(s), 0);
         puppet_close(p);
     }
-}
-
-/* ---- floods ---------------------------------------------------------------------------------- */
-
-/* A peer that is faster than anybody can read: whenever the socket looks, there is more. */
-static struct flood {
-    struct puppet *p;
-    bool ticket, on;
-    unsigned looks;
-} flood;
-
-#define LOOKS_MAX 20000
-
-static int send_more(enum sys_call call)
-{
-    if (call != SYS_RECV || !flood.on)
-        return 0;
-    if (++flood.looks >= LOOKS_MAX)
-        flood.on = false;
-    if (flood.on)
-        CHECK(flood.ticket ? puppet_send_ticket(flood.p) : puppet_update_keys(flood.p, false));
-    puppet_give(flood.p, ALL);
-    return 0;
-}
-
-static const struct sys_faults endless = {.error = send_more};
-
-static void flood_start(struct puppet *p, bool ticket)
-{
-    flood = (struct flood){.p = p, .ticket = ticket, .on = true};
-    sys_faults = &endless;
-}
-
-static void flood_end(void)
-{
-    sys_faults = NULL;
-    flood.on = false;
-}
-
-/* A call that does not wait comes back, though there is always more to be read. */
-static void floods_do_not_keep_a_call(void)
-{
-    for (int ticket = 0; ticket < 2; ticket++) {
-        struct puppet *p;
-        weir_socket *s = puppet_meet(&p, client);
-        unsigned char byte;
-        uint64_t at = 0;
-        puppet_shake_both(p, s);
-        EXPECT(weir_set_blocking(s, false), 0);
-        flood_start(p, ticket);
-        for (int i = 0; i < 5; i++) {
-            unsigned before = flood.looks;
-            EXPECT(weir_recv(s, &byte, 1), -EAGAIN);
-            CHECK(flood.on && flood.looks - before < LOOKS_MAX / 20);
-        }
-        flood_end();
-        CHECK(puppet_say(p, 100));
-        EXPECT(weir_set_blocking(s, true), 0);
-        while (puppet_owes(p)) {
-            puppet_give(p, ALL);
-            unsigned char bytes[100];
-            struct iovec vector = {bytes, sizeof bytes};
-            struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
-            ssize_t n = weir_recvmsg(s, &message, MSG_DONTWAIT | MSG_PEEK);
-            CHECK(n > 0 || n == -EAGAIN);
-        }
-        receive_more(s, &at, 100);
-        EXPECT(weir_close(s), 0);
-        puppet_close(p);
-    }
-}
-
-static int receives_a_byte(void *s)
-{
-    unsigned char byte;
-    EXPECT(weir_recv(s, &byte, 1), WEIR_ECLOSED);
-    return 0;
-}
-
-/* Nor does it keep the others of the loop, nor a close. */
-static void floods_do_not_keep_others(void)
-{
-    struct puppet *p;
-    weir_socket *s = puppet_meet(&p, client);
-    weir_group *g = group_open();
-    puppet_shake_both(p, s);
-    flood_start(p, false);
-    EXPECT(weir_go(g, receives_a_byte, s), 0);
-    while (flood.looks == 0)
-        give_way();
-    for (int i = 0; i < 3; i++)
-        give_way();
-    CHECK(flood.on);
-    EXPECT(weir_abort(s), 0);
-    group_end(g);
-    CHECK(flood.on);
-    flood_end();
-    EXPECT(weir_close(s), 0);
-    puppet_close(p);
-}
-
-/* A peer that asks for answers and does not read them, until nothing moves any more. */
-static void pile_up(weir_socket *s, struct puppet *p)
-{
-    char byte;
-    EXPECT(weir_set_blocking(s, false), 0);
-    talk_make_small(s);
-    talk_make_small(p->line);
-    for (int idle = 0, rounds = 0; idle < 3 && rounds < 100000; rounds++) {
-        for (int j = 0; j < 50 && puppet_owes(p) < 2000; j++)
-            CHECK(puppet_update_keys(p, true));
-        idle = puppet_give(p, ALL) ? 0 : idle + 1;
-        EXPECT(weir_recv(s, &byte, 1), -EAGAIN);
-    }
-}
-
-/* What cannot be sent is not piled up without end. */
-static void answers_are_not_piled_up(void)
-{
-    const struct puppet_row *both[] = {client, server};
-    for (int i = 0; i < 2; i++) {
-        struct puppet *p;
-        weir_socket *s = talk_begin(&p, both[i]);
-        uint64_t at = 0;
-        size_t before = mallinfo2().uordblks;
-        pile_up(s, p);
-        CHECK(ground_is_slow() || mallinfo2().uordblks < before + 600000);
-        /* Once it reads, all goes on. */
-        CHECK(puppet_say(p, 100));
-        for (int j = 0; j < 1000 && (puppet_owes(p) || at < 100); j++) {
-            unsigned char bytes[100];
-            puppet_take(p, ALL);
-            puppet_hear(p);
-            puppet_give(p, ALL);
-            ssize_t n = weir_recv(s, bytes, sizeof bytes);
-            CHECK(n > 0 || n == -EAGAIN);
-            at += n > 0 ? (uint64_t)n : 0;
-        }
-        EXPECT((long long)at, 100);
-        CHECK(!p->failed && p->updates > 0);
-        EXPECT(weir_close(s), 0);
-        puppet_close(p);
-    }
-}
-
-/* The same, but the last answer has just found room: nothing waits for more of it. */
-static void fill_up(weir_socket *s, struct puppet *p)
-{
-    const struct outbox *o = &s->tls->out;
-    char byte;
-    EXPECT(weir_set_blocking(s, false), 0);
-    talk_make_small(s);
-    while (o->end - o->start < (size_t)128 * 1024) {
-        CHECK(puppet_update_keys(p, true));
-        puppet_give(p, ALL);
-        EXPECT(weir_recv(s, &byte, 1), -EAGAIN);
-    }
-}
-
-/* Nor does an end get lost that finds no room behind them. */
-static void an_end_waits_behind_answers(void)
-{
-    for (int i = 0; i < 4; i++) {
-        struct puppet *p;
-        weir_socket *s = talk_begin(&p, i / 2 ? client : server);
-        int rc;
-        (i % 2 ? pile_up : fill_up)(s, p);
-        while ((rc = weir_shutdown(s, SHUT_WR)) == -EAGAIN) {
-            puppet_take(p, ALL);
-            puppet_hear(p);
-        }
-        EXPECT(rc, 0);
-        talk_is_heard(p, 0, true);
-        talk_end(s, p);
-    }
-}
-
-/* A close makes room for them where there is any, and says goodbye behind them. */
-static void a_close_hands_answers_on(void)
-{
-    static const int large = 1 << 20;
-    const struct puppet_row *both[] = {client, server};
-    for (int i = 0; i < 2; i++) {
-        struct puppet *p;
-        weir_socket *s = talk_begin(&p, both[i]);
-        pile_up(s, p);
-        EXPECT(weir_set_option(s, SOL_SOCKET, SO_SNDBUF, &large, sizeof large), 0);
-        EXPECT(weir_close(s), 0);
-        while (puppet_take(p, ALL))
-            puppet_hear(p);
-        talk_is_heard(p, 0, true);
-        puppet_close(p);
-    }
-}
-
-/* A blocking receiver whose answers the peer does not take waits for just that. */
-static int receives_a_hundred(void *s)
-{
-    uint64_t at = 0;
-    receive_more(s, &at, 100);
-    return 0;
-}
-
-static void receivers_wait_for_the_peer_to_read(void)
-{
-    struct puppet *p;
-    weir_socket *s = puppet_meet(&p, server);
-    struct other receiver;
-    weir_group *g = group_open();
-    puppet_shake_both(p, s);
-    talk_make_small(s);
-    talk_make_small(p->line);
-    other_go(&receiver, g, receives_a_hundred, s);
-    for (int idle = 0, rounds = 0; idle < 3 && rounds < 100000; rounds++) {
-        for (int j = 0; j < 50 && puppet_owes(p) < 2000; j++)
-            CHECK(puppet_update_keys(p, true));
-        idle = puppet_give(p, ALL) ? 0 : idle + 1;
-        other_until_asleep(&receiver);
-    }
-    CHECK(puppet_say(p, 100));
-    while (!atomic_load(&receiver.self.ended)) {
-        puppet_take(p, ALL);
-        puppet_hear(p);
-        puppet_give(p, ALL);
-        other_until_asleep(&receiver);
-    }
-    group_end(g);
-    CHECK(!p->failed);
-    EXPECT(weir_close(s), 0);
-    puppet_close(p);
 }
 
 /* ---- in pieces ------------------------------------------------------------------------------- */
@@ -518,12 +284,6 @@ int main(int argc, char **argv)
         GROUND_TEST(EVERYWHERE, new_keys_lose_nothing),
         GROUND_TEST(EVERYWHERE, writers_need_not_read),
         GROUND_TEST(EVERYWHERE, new_keys_after_half_a_close),
-        GROUND_TEST(ONCE, floods_do_not_keep_a_call),
-        GROUND_TEST(IN_TASKS, floods_do_not_keep_others),
-        GROUND_TEST(ONCE, answers_are_not_piled_up),
-        GROUND_TEST(ONCE, an_end_waits_behind_answers),
-        GROUND_TEST(ONCE, a_close_hands_answers_on),
-        GROUND_TEST(EVERYWHERE, receivers_wait_for_the_peer_to_read),
         GROUND_TEST(EVERYWHERE, half_a_message_makes_nobody_spin),
         GROUND_TEST(EVERYWHERE, a_close_takes_the_rest_of_a_message),
         GROUND_TEST(EVERYWHERE, a_message_comes_in_many_pieces),
