@@ -300,6 +300,15 @@ int weir_group_cancel(weir_group *g)
     return 0;
 }
 
+/* In a child: not what a thread of the parent was at work on when the process forked. */
+static void free_inherited(weir_group *g)
+{
+    if (pthread_mutex_trylock(&g->lock) == 0) {
+        pthread_mutex_unlock(&g->lock);
+        free(g);
+    }
+}
+
 /* A thread that finds no memory for its waits goes on all the same: its tasks use what is about to
  * be freed. */
 int weir_group_close(weir_group *g)
@@ -307,7 +316,7 @@ int weir_group_close(weir_group *g)
     if (!g)
         return 0;
     if (is_inherited(g)) {
-        free(g);
+        free_inherited(g);
         return 0;
     }
     if (is_own(g))

@@ -26,7 +26,8 @@ fail() {
 
 # serve ADDRESS: an echo server; sets $address and $server.
 serve() {
-    local ready=$dir/ready.$RANDOM
+    local ready
+    ready=$(mktemp -u "$dir/ready.XXXXXX")
     mkfifo "$ready"
     "$weir" echo "$1" >"$ready" &
     server=$!
@@ -36,7 +37,8 @@ serve() {
 
 # listen ADDRESS <INPUT >OUTPUT: `weir listen` in the background; sets $address and $listener.
 listen() {
-    local ready=$dir/ready.$RANDOM
+    local ready
+    ready=$(mktemp -u "$dir/ready.XXXXXX")
     mkfifo "$ready"
     "$weir" listen "$@" 2>"$ready" <&0 &
     listener=$!

@@ -16,8 +16,9 @@ client_options=(--cert "$pki/client.pem" --key "$pki/client.key")
 # serve_tls OPTION...: an echo server; sets $address, $port and $server. What it says of its peers
 # is in the file $server_says.
 serve_tls() {
-    local ready=$dir/ready.$RANDOM
-    server_says=$dir/says.$RANDOM
+    local ready
+    ready=$(mktemp -u "$dir/ready.XXXXXX")
+    server_says=$(mktemp -u "$dir/says.XXXXXX")
     mkfifo "$ready"
     "$weir" echo --verbose "$@" tls://127.0.0.1:0 >"$ready" 2>"$server_says" &
     server=$!
@@ -41,7 +42,8 @@ listen_tls() {
 # converse COMMAND...: runs it in the background, as $peer. Its input is what `tell` is told; what
 # it says, on either output, is for `hear`.
 converse() {
-    local pipe=$dir/pipe.$RANDOM
+    local pipe
+    pipe=$(mktemp -u "$dir/pipe.XXXXXX")
     mkfifo "$pipe.in" "$pipe.out"
     "$@" <"$pipe.in" >"$pipe.out" 2>&1 &
     peer=$!

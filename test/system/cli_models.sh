@@ -8,7 +8,8 @@ source "${WEIR_SOURCE:?}/test/support/cli.bash"
 
 # describes [VARIABLE=VALUE]...: what `weir echo --verbose` says it runs on, in $line.
 describes() {
-    local said=$dir/said.$RANDOM
+    local said
+    said=$(mktemp -u "$dir/said.XXXXXX")
     mkfifo "$said"
     env "$@" "$weir" echo --verbose "unix:@weir models $$" 2>"$said" >/dev/null &
     server=$!

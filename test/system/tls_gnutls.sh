@@ -131,7 +131,7 @@ kill "$listener"
 gnutls_serve() {
     local try chain=$pki/$1.pem key=$pki/$1.key
     shift
-    gnutls_says=$dir/gnutls.$RANDOM
+    gnutls_says=$(mktemp -u "$dir/gnutls.XXXXXX")
     for try in 1 2 3 4 5 6 7 8 9 10; do
         port=$((20000 + RANDOM % 12000))
         : >"$gnutls_says"
