@@ -23,9 +23,12 @@ static void a_limit_of_the_thread_ends_a_wait(void **state)
 {
     struct poller_fixture *f = *state;
 
+    {
+        WEIR_WITHIN_MS(60000);
+        assert_int_equal(weir_poller_wait(f->p, f->events, EVENTS, 0), 0);
+        assert_int_equal(weir_poller_wait(f->p, f->events, EVENTS, 1), 0);
+    }
     WEIR_WITHIN_MS(5);
-    assert_int_equal(weir_poller_wait(f->p, f->events, EVENTS, 0), 0);
-    assert_int_equal(weir_poller_wait(f->p, f->events, EVENTS, 1), 0);
     assert_int_equal(weir_poller_wait(f->p, f->events, EVENTS, 60000), WEIR_EDEADLINE);
     assert_int_equal(weir_poller_wait(f->p, f->events, EVENTS, -1), WEIR_EDEADLINE);
     assert_int_equal(weir_poller_wait(f->p, f->events, EVENTS, 0), 0);

@@ -4,9 +4,11 @@
 #include "support/ground.h"
 #include "support/tls_talk.h"
 #include "sys.h"
+#include "task/sanitizer.h"
 #include "tls/private.h"
 
 #include <malloc.h>
+#include <stdio.h>
 
 static const struct puppet_row *const client = &puppet_rows[0], *const server = &puppet_rows[1];
 
@@ -287,6 +289,10 @@ int main(int argc, char **argv)
         GROUND_TEST(ONCE, a_close_hands_answers_on),
         GROUND_TEST(EVERYWHERE, receivers_wait_for_the_peer_to_read),
     };
+    if (RUNNING_ON_VALGRIND) {
+        puts("skipped: thousands of new keys take Valgrind many minutes");
+        return 77;
+    }
     int failed = ground_main(argc, argv, "tls_floods", tests, sizeof tests / sizeof *tests);
     puppet_end();
     return failed;

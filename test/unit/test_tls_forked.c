@@ -55,6 +55,10 @@ static void child_drops(weir_socket *s, bool tries)
         weir_drop(s);
         if (status == 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
             status = 254;
+        /* What OpenSSL keeps for the parent's threads is lost in the child, and no leak: nothing is
+         * to look at it at the end. */
+        if (status == 0)
+            execlp("true", "true", (char *)NULL);
         _exit(status);
     }
     child_ends(child, 0);
@@ -212,14 +216,14 @@ static int chatters(void *s)
     return 0;
 }
 
-/* Whoever is in the middle of a call in another thread at that moment. Valgrind takes what OpenSSL
- * keeps for that thread, which is not there in the child, for lost. */
+/* Whoever is in the middle of a call in another thread at that moment. That may be malloc, whose
+ * locks AddressSanitizer leaves in the child as that thread held them (gcc 12). */
 static void children_of_busy_parents(void)
 {
     struct tls_peer_result r;
     struct elsewhere chatterer;
     weir_socket *pair[2];
-    if (RUNNING_ON_VALGRIND)
+    if (SANITIZER_ADDRESS)
         return;
     stream_pair(pair);
     EXPECT(weir_set_tls(pair[0], puppet_config(false), "server.test"), 0);

@@ -239,9 +239,9 @@ static void rest_is_carried_on(enum carrier by, const struct puppet_row *row)
     puppet_take(p, ALL);
     puppet_hear(p);
     CHECK(p->heard < sent && sent - p->heard <= 65536);
-    while (p->heard < sent) {
+    for (int in_vain = 0; p->heard < sent && in_vain < 1000;) {
         carry_on(s, poller, by);
-        CHECK(puppet_take(p, ALL) > 0);
+        in_vain = puppet_take(p, ALL) > 0 ? 0 : in_vain + 1;
         puppet_hear(p);
     }
     EXPECT((long long)p->heard, (long long)sent);
