@@ -34,7 +34,12 @@ set(twins)
 if(WEIR_SANITIZE)
   set(twins tcp6 udp6 abstract)
 endif()
-# A row of TLS takes ThreadSanitizer minutes, and what threads share is the same in both versions.
+# A row of TLS takes tools minutes. Valgrind has a look at tasks, beside all unit programs; for
+# ThreadSanitizer what threads share is the same in both versions.
+if(WEIR_MEMCHECK)
+  set(twins tls13)
+  set(modes_of_twins)
+endif()
 if(WEIR_SANITIZE STREQUAL "thread")
   list(APPEND twins tls12)
 endif()
