@@ -8,7 +8,6 @@
 #include "tls/private.h"
 
 #include <malloc.h>
-#include <stdio.h>
 
 static const struct puppet_row *const client = &puppet_rows[0], *const server = &puppet_rows[1];
 
@@ -127,7 +126,7 @@ static void pile_up(weir_socket *s, struct puppet *p)
 static void answers_are_not_piled_up(void)
 {
     const struct puppet_row *both[] = {client, server};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (RUNNING_ON_VALGRIND ? 1 : 2); i++) {
         struct puppet *p;
         weir_socket *s = talk_begin(&p, both[i]);
         uint64_t at = 0;
@@ -152,7 +151,8 @@ static void answers_are_not_piled_up(void)
     }
 }
 
-/* The same, but the last answer has just found room: nothing waits for more of it. */
+/* The same, but the last answer has just found room: nothing waits for more of it. Tests that begin
+ * with thousands of new keys would take Valgrind many minutes: one such is enough there. */
 static void fill_up(weir_socket *s, struct puppet *p)
 {
     const struct outbox *o = &s->tls->out;
@@ -169,6 +169,8 @@ static void fill_up(weir_socket *s, struct puppet *p)
 /* Nor does an end get lost that finds no room behind them. */
 static void an_end_waits_behind_answers(void)
 {
+    if (RUNNING_ON_VALGRIND)
+        return;
     for (int i = 0; i < 4; i++) {
         struct puppet *p;
         weir_socket *s = talk_begin(&p, i / 2 ? client : server);
@@ -207,6 +209,8 @@ static const struct sys_faults refusing = {.error = refuse_once};
 static void an_answer_waits_for_no_input(void)
 {
     const struct puppet_row *both[] = {client, server};
+    if (RUNNING_ON_VALGRIND)
+        return;
     for (int i = 0; i < 2; i++) {
         struct puppet *p;
         weir_socket *s = talk_begin(&p, both[i]);
@@ -229,6 +233,8 @@ static void an_answer_waits_for_no_input(void)
 static void a_close_hands_answers_on(void)
 {
     const struct puppet_row *both[] = {client, server};
+    if (RUNNING_ON_VALGRIND)
+        return;
     for (int i = 0; i < 2; i++) {
         struct puppet *p;
         weir_socket *s = talk_begin(&p, both[i]);
@@ -289,10 +295,6 @@ int main(int argc, char **argv)
         GROUND_TEST(ONCE, a_close_hands_answers_on),
         GROUND_TEST(EVERYWHERE, receivers_wait_for_the_peer_to_read),
     };
-    if (RUNNING_ON_VALGRIND) {
-        puts("skipped: thousands of new keys take Valgrind many minutes");
-        return 77;
-    }
     int failed = ground_main(argc, argv, "tls_floods", tests, sizeof tests / sizeof *tests);
     puppet_end();
     return failed;
