@@ -18,12 +18,13 @@ trap 'rm -rf "$dir"' EXIT
 # The emulator's cores, too.
 ulimit -c 0
 
-# build SOURCE FLAG...
+# build "SOURCE..." FLAG...
 build() {
     local source=$1
     shift
+    # shellcheck disable=SC2086
     aarch64-linux-gnu-gcc -std=gnu17 -D_GNU_SOURCE -DWEIR_TEST=1 -static "$@" \
-        -Itest/aarch64 -Isrc -Itest "$source" src/task/{fiber,stack,switch_ucontext}.c \
+        -Itest/aarch64 -Isrc -Itest $source src/task/{fiber,stack,switch_ucontext}.c \
         src/task/switch_aarch64.S src/sys.c -lm -lpthread -o "$dir/program" 2>"$dir/log" ||
         fail "$source does not build with $*: $(cat "$dir/log")"
 }
@@ -40,8 +41,10 @@ for flags in -O2 "-O2 -mbranch-protection=standard -fomit-frame-pointer" -O0 \
 done
 
 # The emulator says yes to advice that it does not know: no guard comes of that, and it is noticed.
-build test/unit/test_stack.c -O2
-run || fail "stacks"
+for test in test/unit/test_stack{,_pool}.c; do
+    build "$test test/support/stack_fixture.c" -O2
+    run || fail "stacks: $test"
+done
 
 build test/aarch64/landing.c -O2 -mbranch-protection=bti
 run || fail "a jump to where there is no landing pad"
