@@ -34,10 +34,10 @@ set(twins)
 if(WEIR_SANITIZE)
   set(twins tcp6 udp6 abstract)
 endif()
-# A row of TLS takes tools minutes. Valgrind has a look at tasks, beside all unit programs; for
-# ThreadSanitizer what threads share is the same in both versions.
+# A row takes Valgrind minutes: beside all unit programs it has a look at tasks. For ThreadSanitizer
+# what threads share is the same in both versions of TLS.
 if(WEIR_MEMCHECK)
-  set(twins tls13)
+  set(twins unix tls13)
   set(modes_of_twins)
 endif()
 if(WEIR_SANITIZE STREQUAL "thread")

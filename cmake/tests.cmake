@@ -169,7 +169,7 @@ foreach(file IN LISTS files)
     set_tests_properties(system/${name} PROPERTIES RUN_SERIAL ON)
   endif()
   if(wishes MATCHES "timeout ([0-9]+)")
-    set_tests_properties(system/${name} PROPERTIES TIMEOUT ${CMAKE_MATCH_1})
+    set_tests_properties(system/${name} PROPERTIES TIMEOUT ${CMAKE_MATCH_1} COST 1)
   endif()
 endforeach()
 
