@@ -51,15 +51,16 @@ endfunction()
 
 # Needed before the sanitizer's own malloc is, and so in each program.
 if(WEIR_SANITIZE MATCHES "address" AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
-  add_library(test_fork OBJECT test/sanitizer/fork.c)
-  weir_target(test_fork)
-  target_compile_definitions(test_fork PRIVATE _GNU_SOURCE)
-  target_compile_options(test_fork PRIVATE -fno-sanitize=all -fno-builtin -fvisibility=default)
-  set(test_fork $<TARGET_OBJECTS:test_fork>)
+  add_library(sanitizer_fork OBJECT test/sanitizer/fork.c)
+  weir_target(sanitizer_fork)
+  target_compile_definitions(sanitizer_fork PRIVATE _GNU_SOURCE)
+  target_compile_options(sanitizer_fork PRIVATE
+    -fno-sanitize=all -fno-builtin -fvisibility=default)
+  set(sanitizer_fork $<TARGET_OBJECTS:sanitizer_fork>)
 endif()
 
 function(weir_test_program name directory)
-  add_executable(${name} ${ARGN} ${test_fork})
+  add_executable(${name} ${ARGN} ${sanitizer_fork})
   weir_target(${name} $<TARGET_NAME_IF_EXISTS:test_support> test_libraries)
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/${directory})

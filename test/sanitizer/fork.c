@@ -6,19 +6,15 @@
 
 static pthread_rwlock_t calm = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 
-/* Also before anything was initialized. */
-#define IN_ALLOCATOR(type, result, call)                                                           \
-    pthread_rwlock_rdlock(&calm);                                                                  \
-    type result = call;                                                                            \
-    pthread_rwlock_unlock(&calm);                                                                  \
-    return result
-
 #define PASSED_ON(type, name, parameters, arguments)                                               \
     type name parameters;                                                                          \
     type __interceptor_##name parameters;                                                          \
     type name parameters                                                                           \
     {                                                                                              \
-        IN_ALLOCATOR(type, result, __interceptor_##name arguments);                                \
+        pthread_rwlock_rdlock(&calm);                                                              \
+        type result = __interceptor_##name arguments;                                              \
+        pthread_rwlock_unlock(&calm);                                                              \
+        return result;                                                                             \
     }
 
 PASSED_ON(void *, malloc, (size_t size), (size))
