@@ -2,11 +2,12 @@
  *
  *     echo_client SIZE CONNECTIONS REQUESTS ROUNDS NAME:PORT:PID:IDLE...
  *
- * Each connection has one message of SIZE bytes on its way. A round is REQUESTS of them against
- * each server in turn, then against each in the opposite order, so that whatever drifts meets all
- * alike. Each block follows a message on every connection that is not counted, so that every
- * server finds its memory in the caches, not only the one that was the last to run. With 0 ROUNDS
- * a first exchange of REQUESTS is all there is. IDLE more connections to that server say nothing.
+ * Each connection has one message of SIZE bytes on its way, in lines of 64 bytes. A round is
+ * REQUESTS of them against each server in turn, then against each in the opposite order, so that
+ * whatever drifts meets all alike. Each block follows a message on every connection that is not
+ * counted, so that every server finds its memory in the caches, not only the one that was the last
+ * to run. With 0 ROUNDS a first exchange of REQUESTS is all there is. IDLE more connections to that
+ * server say nothing.
  * Prints `ROUND NAME CPU TIME` for each block, in nanoseconds: the CPU time that the server has
  * used, and the time that has passed.
  *
@@ -120,6 +121,8 @@ int main(int argc, char **argv)
     turns.first = connections < turns.requests ? connections : turns.requests;
     if (size > sizeof out)
         bench_fail("a message of this size", -ENOMEM);
+    for (size_t end = 64; end <= size; end += 64)
+        out[end - 1] = '\n';
     turns_take(&turns, argv + 5, argc - 5);
     return 0;
 }

@@ -99,10 +99,11 @@ def first_cpu():
 class Server:
     """An echo server, on the first CPU unless it is to be anywhere; `wrapper` is what runs it."""
 
-    def __init__(self, program, wrapper=(), environment=None, anywhere=False):
+    def __init__(self, program, wrapper=(), environment=None, anywhere=False, arguments=()):
         if not Path(program).exists():
             raise Skipped(f"{Path(program).name} was not built")
-        self.process = subprocess.Popen([*wrapper, str(program)], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([*wrapper, str(program), *arguments],
+                                        stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True,
                                         env={**os.environ, **(environment or {})},
                                         preexec_fn=None if anywhere else first_cpu)

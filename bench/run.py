@@ -14,13 +14,16 @@ from pathlib import Path
 
 import figures_calls
 import figures_echo
+import figures_proxy
+import figures_servers
 import figures_tasks
 import figures_tls
 import measure
 from figure import Bench, Row
 
-FIGURES = {figure.__name__: figure for figure in (*figures_calls.FIGURES, *figures_echo.FIGURES,
-                                                   *figures_tasks.FIGURES, *figures_tls.FIGURES)}
+FIGURES = {figure.__name__: figure for figure in (
+    *figures_calls.FIGURES, *figures_echo.FIGURES, *figures_tasks.FIGURES, *figures_tls.FIGURES,
+    *figures_proxy.FIGURES, *figures_servers.FIGURES)}
 
 
 def first_line(path):

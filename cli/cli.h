@@ -2,6 +2,7 @@
 #ifndef CLI_H
 #define CLI_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,7 @@ int command_echo(int argc, char **argv);
 int command_connect(int argc, char **argv);
 int command_listen(int argc, char **argv);
 int command_resolve(int argc, char **argv);
+int command_proxy(int argc, char **argv);
 int command_compare(int argc, char **argv);
 
 /* ---- messages.c ------------------------------------------------------------------------------ */
@@ -55,6 +57,9 @@ bool target_is_tls(const char *target);
  * chosen. */
 int target_of_listener(weir_socket *s, const char *target, char *buf, size_t size);
 
+/* The other end of `s`, in words. */
+const char *peer_text(weir_socket *s, char buf[static WEIR_ADDRESS_TEXT_MAX]);
+
 /* As failed(), for a call that took the target, whose form may be what is wrong. */
 int target_failed(const char *verb, const char *target, int rc);
 
@@ -91,6 +96,10 @@ int tls_configure(const char *command, const char *target, const struct tls_opti
 /* Says what the handshake with `whom` came to: version, cipher, certificate. */
 void tls_say(weir_socket *s, const char *whom);
 
+/* As a server: shakes hands with who has come, which may take a while and not for ever. `verbose`:
+ * says what it came to, or why not. Returns as weir_handshake. */
+int tls_welcome(weir_socket *s, bool verbose);
+
 /* Says why a server has had none; returns EXIT_FAILED. */
 int tls_failed(weir_socket *s, int rc, const char *whom);
 
@@ -106,8 +115,11 @@ void run_describe(char *buf, size_t size);
 /* SIGINT and SIGTERM are kept for whoever waits for them. Call it before there is any thread. */
 int block_stop_signals(void);
 
-/* A task: aborts the socket when one of them comes. */
-int abort_at_signal(void *s);
+/* From now on they end the process. */
+void unblock_stop_signals(void);
+
+/* Until one of them comes: its number, or as weir_signal_wait. */
+int wait_for_stop_signal(void);
 
 /* True for failures that pass when others have given back what they have. */
 bool out_of_descriptors(int rc);
@@ -117,16 +129,44 @@ uint64_t raise_descriptor_limit(void);
 
 uint64_t now_ns(void);
 
+/* ---- server.c -------------------------------------------------------------------------------- */
+
+struct server {
+    weir_socket *listener;
+    /* Instead of accepting: goes on until it is cancelled. May be NULL. */
+    int (*work)(struct server *server);
+    /* In a task for each connection, whose socket is closed afterwards; < 0: it has failed. */
+    int (*handler)(weir_socket *s, struct server *server);
+    unsigned max_connections;       /* at a time; the others wait to be accepted. 0: any number */
+    int64_t drain_ms;               /* how long those may go on that are there when it is stopped */
+    bool stats;                     /* tells about itself at the end, and at each SIGUSR1 */
+    const char *there_is, *back_is; /* what to call these bytes; NULL: in, out */
+    _Atomic uint64_t there, back;   /* kept by the handler */
+    _Atomic uint64_t accepted, ended, failed;
+    weir_group *serving;
+    atomic_bool said; /* that it has run out of descriptors */
+};
+
+/* To be called before there is any thread. */
+int server_block_signals(bool stats);
+
+/* In a task: serves the listener until SIGINT or SIGTERM. Returns 0 then, or why it cannot go
+ * on. */
+int serve_until_signal(struct server *s);
+
+void server_count(_Atomic uint64_t *counter, uint64_t n);
+
 /* ---- echo_server.c --------------------------------------------------------------------------- */
 
 struct echo_options {
     bool datagrams, tls;
     bool verbose; /* says of each connection with TLS what it came to, or why not */
+    bool stats;
 };
 
 /* In a task: sends back what comes, to everybody, until SIGINT or SIGTERM. `s` is a listener or a
  * bound datagram socket. Returns 0 then, or why it cannot go on. */
-int echo_until_signal(weir_socket *s, struct echo_options *options);
+int echo_until_signal(weir_socket *s, const struct echo_options *options);
 
 /* ---- relay.c --------------------------------------------------------------------------------- */
 

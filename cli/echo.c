@@ -15,6 +15,8 @@ static const char help[] =
     "\n"
     "  -v, --verbose        say on standard error what the tasks are made of, and\n"
     "                       what each handshake came to\n"
+    "  -s, --stats          say on standard error, at the end and at each SIGUSR1,\n"
+    "                       how many came, are there, have failed, and what moved\n"
     "\n"
     "With tls://HOST:PORT:\n"
     "      --cert FILE      the certificate to show (PEM, with its chain); needed\n"
@@ -74,6 +76,7 @@ int command_echo(int argc, char **argv)
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'},
         {"verbose", no_argument, NULL, 'v'},
+        {"stats", no_argument, NULL, 's'},
         {"cert", required_argument, NULL, TLS_OPTION_CERT},
         {"key", required_argument, NULL, TLS_OPTION_KEY},
         {"client-ca", required_argument, NULL, TLS_OPTION_TRUST},
@@ -83,10 +86,12 @@ int command_echo(int argc, char **argv)
     struct echo e = {.target = NULL};
     int option, status, rc;
 
-    while ((option = next_option(argc, argv, "hv", options, help, &status)) != -1) {
+    while ((option = next_option(argc, argv, "hsv", options, help, &status)) != -1) {
         if (option == 0)
             return status;
-        if (!tls_take_option(&e.tls, option, optarg))
+        if (option == 's')
+            e.how.stats = true;
+        else if (!tls_take_option(&e.tls, option, optarg))
             e.how.verbose = true;
     }
     if (argc - optind != 1)
@@ -96,7 +101,7 @@ int command_echo(int argc, char **argv)
     e.how.tls = target_is_tls(e.target);
 
     raise_descriptor_limit();
-    rc = block_stop_signals();
+    rc = server_block_signals(e.how.stats);
     if (rc < 0)
         return failed(NULL, rc, "block signals");
     status = tls_configure(argv[0], e.target, &e.tls, true, &e.config);

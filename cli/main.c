@@ -11,9 +11,9 @@ static struct command {
     int (*run)(int argc, char **argv);
     char title[16]; /* argv[0] in its messages */
 } commands[] = {
-    {"echo", command_echo, "weir echo"},          {"connect", command_connect, "weir connect"},
-    {"listen", command_listen, "weir listen"},    {"resolve", command_resolve, "weir resolve"},
-    {"compare", command_compare, "weir compare"},
+    {"echo", command_echo, "weir echo"},       {"connect", command_connect, "weir connect"},
+    {"listen", command_listen, "weir listen"}, {"resolve", command_resolve, "weir resolve"},
+    {"proxy", command_proxy, "weir proxy"},    {"compare", command_compare, "weir compare"},
 };
 
 static const char help[] =
@@ -22,6 +22,7 @@ static const char help[] =
     "  weir echo ADDRESS       listen, and send back whatever comes\n"
     "  weir connect ADDRESS    connect; standard input to the peer, the peer to standard output\n"
     "  weir listen ADDRESS     take one connection, then the same\n"
+    "  weir proxy LISTEN TO    listen, and connect each who comes to another address\n"
     "  weir resolve NAME       the addresses of a host, how long that took, who answered\n"
     "  weir compare            what threads, tasks and a poller cost, side by side\n"
     "\n"

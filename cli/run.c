@@ -50,12 +50,20 @@ int block_stop_signals(void)
     return -pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
+void unblock_stop_signals(void)
+{
+    sigset_t set;
+
+    stop_signals(&set);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 bool out_of_descriptors(int rc)
 {
     return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS;
 }
 
-int abort_at_signal(void *s)
+int wait_for_stop_signal(void)
 {
     sigset_t set;
     int rc;
@@ -64,7 +72,6 @@ int abort_at_signal(void *s)
     do
         rc = weir_signal_wait(&set);
     while (out_of_descriptors(rc) && weir_sleep(RETRY_MS) == 0);
-    weir_abort(s);
     return rc;
 }
 

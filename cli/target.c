@@ -38,6 +38,16 @@ int target_of_listener(weir_socket *s, const char *target, char *buf, size_t siz
     return 0;
 }
 
+const char *peer_text(weir_socket *s, char buf[static WEIR_ADDRESS_TEXT_MAX])
+{
+    weir_address address;
+
+    if (weir_peer_address(s, &address) < 0 || weir_address_family(&address) == AF_UNIX)
+        return "a peer";
+    weir_address_format(&address, buf, WEIR_ADDRESS_TEXT_MAX);
+    return buf;
+}
+
 int target_failed(const char *verb, const char *target, int rc)
 {
     int status = failed(NULL, rc, "%s %s", verb, target);

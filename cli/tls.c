@@ -8,6 +8,9 @@
 
 #define DETAIL_MAX 4000
 
+/* How long one may take to shake hands with a server. */
+#define WELCOME_MS 10000
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 bool tls_take_option(struct tls_options *t, int option, const char *value)
@@ -159,4 +162,25 @@ void tls_say(weir_socket *s, const char *whom)
     describe_peer(&state, peer, sizeof(peer));
     say("%s: TLS %s, %s%s%s; %s", whom, state.version == WEIR_TLS_1_3 ? "1.3" : "1.2", state.cipher,
         state.alpn[0] ? ", protocol " : "", state.alpn, peer);
+}
+
+static int shake_hands(weir_socket *s)
+{
+    WEIR_WITHIN_MS(WELCOME_MS);
+    return weir_handshake(s);
+}
+
+/* Who cannot shake hands is no reason to stop, but whoever runs the server may want to know. */
+int tls_welcome(weir_socket *s, bool verbose)
+{
+    char who[WEIR_ADDRESS_TEXT_MAX];
+    int rc = shake_hands(s);
+
+    if (!verbose || rc == -ECANCELED)
+        return rc;
+    if (rc < 0)
+        tls_failed(s, rc, peer_text(s, who));
+    else
+        tls_say(s, peer_text(s, who));
+    return rc;
 }

@@ -10,39 +10,30 @@ static int echo(weir_socket *s, void *unused)
 {
     char bytes[16 * 1024];
     ssize_t n;
+    int rc = 0;
 
     (void)unused;
-    while ((n = weir_recv(s, bytes, sizeof(bytes))) > 0) {
+    while (rc == 0 && (n = weir_recv(s, bytes, sizeof(bytes))) > 0) {
         size_t done = 0;
-        if (weir_send_all(s, bytes, (size_t)n, &done) < 0)
-            break;
+        rc = weir_send_all(s, bytes, (size_t)n, &done);
     }
     WEIR_SHIELDED_MS(500); /* for a goodbye, also when the server is being stopped */
     return weir_finish(s);
 }
 
-static int stop_at_signal(void *listener)
-{
-    weir_signal_wait(&signals);
-    return weir_abort(listener); /* ends the accept below */
-}
-
 static int serve(void *target)
 {
-    weir_socket *listener = NULL, *s;
-    weir_group *tasks = NULL;
+    weir_socket *listener;
     weir_address address;
     int rc = weir_listen_on(&listener, target, NULL);
 
-    if (rc == 0 && (rc = weir_group_open(&tasks, NULL)) == 0)
-        rc = weir_go(tasks, stop_at_signal, listener);
-    if (rc == 0 && weir_local_address(listener, &address) == 0)
+    if (rc < 0)
+        return rc;
+    if (weir_local_address(listener, &address) == 0)
         fprintf(stderr, "listening on port %d\n", weir_address_port(&address));
-    while (rc == 0 && (rc = weir_accept(listener, &s)) == 0)
-        weir_go_socket(tasks, echo, s, NULL);
-    weir_group_close(tasks); /* cancels the conversations and waits for their goodbyes */
+    rc = weir_serve(listener, echo, NULL, WEIR_SERVE_OPTIONS(.stop = &signals));
     weir_close(listener);
-    return rc == WEIR_ECLOSED ? 0 : rc;
+    return rc;
 }
 
 int main(int argc, char **argv)

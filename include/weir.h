@@ -12,6 +12,9 @@
 #include <weir/limit.h>
 #include <weir/names.h>
 #include <weir/poller.h>
+#include <weir/reader.h>
+#include <weir/relay.h>
+#include <weir/serve.h>
 #include <weir/socket.h>
 #include <weir/task.h>
 #include <weir/tls.h>

@@ -31,10 +31,12 @@ int weir_listen(weir_socket *s, int backlog)
         rc = socket_make_nonblocking(s);
     if (rc >= 0)
         rc = sys_listen(fd, backlog > 0 ? backlog : SOMAXCONN);
-    if (rc == 0)
+    if (rc == 0) {
+        s->backlog = backlog;
         socket_attach(s, fd, family, PHASE_LISTENING);
-    else if (fd >= 0 && s->fd < 0)
+    } else if (fd >= 0 && s->fd < 0) {
         sys_close(fd);
+    }
     socket_wake(s, WAKE_CHANGED);
     pthread_mutex_unlock(&s->lock);
     socket_leave(s, 0);
@@ -62,7 +64,7 @@ static bool skipped(int rc)
     }
 }
 
-static bool exhausted(int rc)
+bool accept_exhausted(int rc)
 {
     return rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS || rc == -ENOMEM;
 }
@@ -112,16 +114,33 @@ static int accept_next(weir_socket *s, weir_socket **ret, uint64_t deadline_ns)
     for (;;) {
         bool rests = held_off(s) && weir_get_blocking(s);
         int failed = rests ? -EMFILE : accept_one(s, ret);
-        if (failed == 0 || (failed != -EAGAIN && !skipped(failed) && !exhausted(failed)))
+        if (failed == 0 || (failed != -EAGAIN && !skipped(failed) && !accept_exhausted(failed)))
             return failed;
         if (skipped(failed))
             continue;
-        if (exhausted(failed))
+        if (accept_exhausted(failed))
             hold_off(s);
         int rc = wait_ready(s, WEIR_READABLE, deadline_ns, NEVER);
         if (rc < 0)
             return rc == -EAGAIN ? failed : rc;
     }
+}
+
+int accept_try(weir_socket *s, weir_socket **ret)
+{
+    int rc = socket_enter(s, 0);
+
+    if (rc < 0)
+        return rc;
+    do
+        rc = held_off(s) ? -EAGAIN : accept_one(s, ret);
+    while (skipped(rc));
+    if (accept_exhausted(rc))
+        hold_off(s);
+    if (rc < 0 && socket_closed(s))
+        rc = WEIR_ECLOSED;
+    socket_leave(s, 0);
+    return rc;
 }
 
 int weir_accept(weir_socket *s, weir_socket **ret)

@@ -13,6 +13,16 @@
  * overflow. */
 uint64_t clock_deadline(int64_t timeout_ms);
 
+/* 0 for nothing and less; UINT64_MAX for what would overflow. */
+static inline uint64_t clock_ns(int64_t ms)
+{
+    uint64_t ns;
+
+    if (ms <= 0)
+        return 0;
+    return __builtin_mul_overflow((uint64_t)ms, NS_PER_MS, &ns) ? UINT64_MAX : ns;
+}
+
 /* Time left until a deadline, for ppoll(2): NULL for NEVER, otherwise `*ts`, filled. */
 const struct timespec *clock_left(uint64_t deadline_ns, struct timespec *ts);
 

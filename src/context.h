@@ -14,6 +14,45 @@ struct run;
 struct loop;
 struct task;
 
+/* What a wait is for: what looking inside tells. `object` is, in this order, */
+enum awaits {
+    AWAITS_NOTHING,
+    AWAITS_OTHER,   /* nothing that has a name */
+    AWAITS_TIME,    /* nothing */
+    AWAITS_RECEIVE, /* a socket */
+    AWAITS_SEND,    /* a socket */
+    AWAITS_EITHER,  /* a socket: both */
+    AWAITS_CONNECT, /* a socket */
+    AWAITS_TURN,    /* a socket: the others that send */
+    AWAITS_FD,      /* a descriptor, as a number */
+    AWAITS_SIGNAL,  /* the same */
+    AWAITS_MUTEX,   /* itself */
+    AWAITS_TAKE,    /* a channel: an item */
+    AWAITS_ROOM,    /* a channel */
+    AWAITS_GROUP,   /* itself */
+    AWAITS_OFFLOAD, /* the function */
+    AWAITS_ANSWERS, /* nothing: a dump waits for other loops */
+    AWAITS_KINDS    /* their number */
+};
+
+/* When a wait began and what it is for, in one word: nanoseconds without their lowest byte, and
+ * there the enum above. */
+#define STAMP_KIND UINT64_C(0xff)
+
+/* Only others can end such a wait. */
+static inline bool awaits_others(uint64_t stamp)
+{
+    switch (stamp & STAMP_KIND) {
+    case AWAITS_MUTEX:
+    case AWAITS_TAKE:
+    case AWAITS_ROOM:
+    case AWAITS_GROUP:
+        return true;
+    default:
+        return false;
+    }
+}
+
 struct context {
     uint64_t deadline_ns; /* the earliest limit that holds; NEVER if none */
     uint32_t depth;       /* scopes that are open */
@@ -22,10 +61,13 @@ struct context {
     atomic_bool cancelled;
     int32_t budget;      /* calls that still go ahead without a wait until others get their turn */
     _Atomic int wake_fd; /* an eventfd by which others end this thread's waits; -1 until needed */
-    char *story;         /* of the last failure that had no socket; NULL if none */
     struct task *task;   /* NULL in a plain thread */
     struct loop *loop;   /* on which waits park the task; NULL where they block a thread */
     struct run *run;     /* NULL outside weir_run */
+    /* Of the last wait: for those who look inside. Stale unless the owner waits. */
+    _Atomic uintptr_t awaited;
+    _Atomic uint64_t stamp;
+    char *story; /* of the last failure that had no socket; NULL if none */
     /* Of the main task of a run that the owner waits for, which is cancelled along with him. */
     _Atomic(struct context *) inner;
 };

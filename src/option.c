@@ -112,6 +112,24 @@ static struct setting *setting_new(int level, int name, const void *value, sockl
     return o;
 }
 
+int settings_copy(weir_socket *s, weir_socket *from)
+{
+    struct setting **at = &s->settings;
+    int rc = 0;
+
+    pthread_mutex_lock(&from->lock);
+    for (const struct setting *o = from->settings; o && rc == 0; o = o->next) {
+        *at = setting_new(o->level, o->name, o->value, o->length);
+        if (*at)
+            at = &(*at)->next;
+        else
+            rc = -ENOMEM;
+    }
+    s->low_mark = from->low_mark;
+    pthread_mutex_unlock(&from->lock);
+    return rc;
+}
+
 /* (lock) */
 static int option_set(weir_socket *s, struct setting *o)
 {
@@ -149,7 +167,7 @@ int weir_set_option(weir_socket *s, int level, int name, const void *value, sock
         s->low_mark = true;
         s->tcp = false;
     }
-    if (rc == 0 && socket_phase(s) < PHASE_CONNECTED)
+    if (rc == 0 && socket_phase(s) != PHASE_CONNECTED)
         record(s, o);
     else
         free(o);

@@ -76,6 +76,7 @@ struct weir_socket {
     bool poll_first;       /* not a socket, not O_NONBLOCK: only poll(2) tells what would block */
     atomic_bool wants_destination; /* IP_PKTINFO is on */
     _Atomic sa_family_t family;    /* AF_UNSPEC until it is known */
+    int backlog;                   /* of a listener; 0 if it is not known (lock) */
     int connect_error;             /* why the last connect failed; 0 if none (lock) */
     /* No descriptors were left: a poller looks again then; 0 if not (lock). */
     _Atomic uint64_t accept_after_ns;
@@ -139,6 +140,15 @@ void socket_attach(weir_socket *s, int fd, int family, enum phase phase);
 /* Turns O_NONBLOCK of an adopted descriptor on where accept or connect need it. (lock) */
 int socket_make_nonblocking(weir_socket *s);
 
+/* ---- accept.c -------------------------------------------------------------------------------- */
+
+/* weir_accept on a listener, whatever its mode, without a wait. -EAGAIN also while the listener is
+ * left alone, because accept_exhausted was true of the last result; weir_wait lasts until then. */
+int accept_try(weir_socket *s, weir_socket **ret);
+
+/* No descriptors or memory: the connection stays in the queue. */
+bool accept_exhausted(int rc);
+
 /* ---- option.c -------------------------------------------------------------------------------- */
 
 /* A fresh kernel socket of `family` with the recorded options, and bound to the recorded address if
@@ -149,6 +159,10 @@ int socket_descriptor(weir_socket *s, int family, bool with_bind);
 bool setting_applies(const struct setting *o, int family);
 
 void settings_free(struct setting *list);
+
+/* Gives `s`, which nobody else knows yet, the options that were set on the listener `from`: 0 or
+ * -ENOMEM. */
+int settings_copy(weir_socket *s, weir_socket *from);
 
 /* ---- bind.c ---------------------------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -227,8 +228,80 @@ int sys_set_flags(int fd, int flags)
     return sys_result(fcntl(fd, F_SETFL, flags));
 }
 
+struct helper {
+    void *(*fn)(void *arg);
+    void *arg;
+};
+
+/* The lower half is their number, the upper counts its changes. */
+static _Atomic uint64_t helpers;
+#define HELPERS_CHANGE (UINT64_C(1) << 32)
+
+/* Counted by itself: there are never fewer. */
+static void *helper_main(void *arg)
+{
+    struct helper helper = *(struct helper *)arg;
+
+    free(arg);
+    atomic_fetch_add(&helpers, HELPERS_CHANGE + 1);
+    void *result = helper.fn(helper.arg);
+    atomic_fetch_add(&helpers, HELPERS_CHANGE - 1);
+    return result;
+}
+
+int sys_helpers(uint64_t *ret_moment)
+{
+    *ret_moment = atomic_load(&helpers);
+    return (int)(uint32_t)*ret_moment;
+}
+
+/* In a child after fork: they stay with the parent. */
+static void helpers_gone(void)
+{
+    atomic_store(&helpers, 0);
+}
+
+static void helpers_begin(void)
+{
+    pthread_atfork(NULL, NULL, helpers_gone);
+}
+
+/* The 20th field of proc_pid_stat(5); the second may have spaces in it, and ends the last bracket.
+ */
+int sys_threads(void)
+{
+    char text[512];
+    int fd = sys_open("/proc/self/stat", O_RDONLY);
+
+    if (fd < 0)
+        return fd;
+    ssize_t n = sys_read(fd, text, sizeof text - 1);
+    sys_close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *at = strrchr(text, ')');
+    for (int field = 2; at && field < 20; field++)
+        at = strchr(at + 1, ' ');
+    return at ? (int)strtol(at, NULL, 10) : -EIO;
+}
+
+int sys_signal_stack(const stack_t *stack, stack_t *ret_before)
+{
+    return sys_result(sigaltstack(stack, ret_before));
+}
+
+int sys_thread_signal(pthread_t thread, int signal)
+{
+    return -pthread_kill(thread, signal);
+}
+
+int sys_sigaction(int signal, const struct sigaction *action, struct sigaction *ret_before)
+{
+    return sys_result(sigaction(signal, action, ret_before));
+}
+
 int sys_thread(void *(*fn)(void *), void *arg)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all, before;
@@ -236,15 +309,24 @@ int sys_thread(void *(*fn)(void *), void *arg)
 
     if (rc < 0)
         return rc;
+    pthread_once(&once, helpers_begin);
+    struct helper *helper = malloc(sizeof *helper);
+    if (!helper)
+        return -ENOMEM;
+    *helper = (struct helper){fn, arg};
     rc = pthread_attr_init(&attributes);
-    if (rc)
+    if (rc) {
+        free(helper);
         return -rc;
+    }
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* the new thread inherits the mask */
-    rc = pthread_create(&thread, &attributes, fn, arg);
+    rc = pthread_create(&thread, &attributes, helper_main, helper);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
+    if (rc)
+        free(helper);
     return -rc;
 }
 
@@ -264,6 +346,11 @@ int sys_thread_joinable(pthread_t *ret, size_t stack_size, void *(*fn)(void *), 
         rc = pthread_create(ret, &attributes, fn, arg);
     pthread_attr_destroy(&attributes);
     return -rc;
+}
+
+pid_t sys_tid(void)
+{
+    return gettid();
 }
 
 void sys_yield(void)
@@ -324,27 +411,77 @@ ssize_t sys_read(int fd, void *buf, size_t len)
     return rc ? rc : sys_count(read(fd, buf, sys_amount(SYS_RECV, len)));
 }
 
-/* A SIGPIPE that was pending before belongs to the program and stays; only one that the write has
- * raised is taken away. The kernel raises it for the writing thread, so nobody else can get it. */
-ssize_t sys_write(int fd, const void *buf, size_t len)
+struct sigpipe {
+    sigset_t before, pending;
+};
+
+static void sigpipe_only(sigset_t *ret)
+{
+    sigemptyset(ret);
+    sigaddset(ret, SIGPIPE);
+}
+
+static void sigpipe_hold(struct sigpipe *held)
+{
+    sigset_t only;
+
+    sigpipe_only(&only);
+    sigemptyset(&held->pending);
+    pthread_sigmask(SIG_BLOCK, &only, &held->before);
+    if (sigismember(&held->before, SIGPIPE))
+        sigpending(&held->pending);
+}
+
+/* A SIGPIPE that was pending before belongs to the program and stays; only one that the call has
+ * raised is taken away. The kernel raises it for the calling thread, so nobody else can get it. */
+static void sigpipe_release(const struct sigpipe *held, ssize_t n)
 {
     static const struct timespec at_once = {0};
-    sigset_t pipe_only, before, pending;
+    sigset_t only;
+
+    sigpipe_only(&only);
+    if (n == -EPIPE && !sigismember(&held->pending, SIGPIPE))
+        while (sigtimedwait(&only, NULL, &at_once) < 0 && errno == EINTR)
+            continue;
+    pthread_sigmask(SIG_SETMASK, &held->before, NULL);
+}
+
+ssize_t sys_write(int fd, const void *buf, size_t len)
+{
+    struct sigpipe held;
     ssize_t n = sys_fault(SYS_SEND);
 
     if (n < 0)
         return n;
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    sigemptyset(&pending);
-    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
-    if (sigismember(&before, SIGPIPE))
-        sigpending(&pending);
+    sigpipe_hold(&held);
     n = sys_count(write(fd, buf, sys_amount(SYS_SEND, len)));
-    if (n == -EPIPE && !sigismember(&pending, SIGPIPE))
-        while (sigtimedwait(&pipe_only, NULL, &at_once) < 0 && errno == EINTR)
-            continue;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sigpipe_release(&held, n);
+    return n;
+}
+
+int sys_pipe(int ret_fds[2])
+{
+    int rc = sys_fault(SYS_PIPE);
+    return rc ? rc : sys_result(pipe2(ret_fds, O_CLOEXEC | O_NONBLOCK));
+}
+
+int sys_pipe_size(int fd, size_t size)
+{
+    int rc = sys_result(fcntl(fd, F_SETPIPE_SZ, (int)size));
+    return rc < 0 ? sys_result(fcntl(fd, F_GETPIPE_SZ)) : rc;
+}
+
+ssize_t sys_splice(int from_fd, int to_fd, size_t len)
+{
+    static const unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
+    struct sigpipe held;
+    ssize_t n = sys_fault(SYS_SPLICE);
+
+    if (n < 0)
+        return n;
+    sigpipe_hold(&held);
+    n = sys_count(splice(from_fd, NULL, to_fd, NULL, sys_amount(SYS_SPLICE, len), flags));
+    sigpipe_release(&held, n);
     return n;
 }
 
@@ -371,6 +508,11 @@ int sys_madvise(void *pages, size_t size, int advice)
 {
     int rc = sys_fault(SYS_MADVISE);
     return rc ? rc : sys_result(madvise(pages, size, advice));
+}
+
+int sys_resident(void *pages, size_t size, unsigned char *ret)
+{
+    return sys_result(mincore(pages, size, ret));
 }
 
 int sys_mprotect(void *pages, size_t size, int protection)
@@ -420,6 +562,17 @@ uint64_t sys_now(void)
     if (bent_clock(&bent_ns))
         return bent_ns;
     clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t sys_now_coarse(void)
+{
+    struct timespec now;
+    uint64_t bent_ns;
+
+    if (bent_clock(&bent_ns))
+        return bent_ns;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 

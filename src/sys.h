@@ -52,6 +52,8 @@ enum sys_call {
     SYS_MADVISE,
     SYS_MPROTECT,
     SYS_GUARD,
+    SYS_PIPE,
+    SYS_SPLICE,
     SYS_CALLS /* their number */
 };
 
@@ -183,8 +185,15 @@ int sys_dup_over(int fd, int target_fd); /* dup3, close-on-exec */
 int sys_get_flags(int fd);
 int sys_set_flags(int fd, int flags);
 int sys_thread(void *(*fn)(void *), void *arg); /* detached, all signals blocked */
+/* How many of these there are now, at least; and what never is the same again once that changes. */
+int sys_helpers(uint64_t *ret_moment);
+int sys_threads(void); /* of the process, -errno if it cannot be told */
+int sys_thread_signal(pthread_t thread, int signal);
+int sys_signal_stack(const stack_t *stack, stack_t *ret_before); /* sigaltstack(2) */
+int sys_sigaction(int signal, const struct sigaction *action, struct sigaction *ret_before);
 /* To be joined, signals as the caller has them; stack_size 0: the system's default. */
 int sys_thread_joinable(pthread_t *ret, size_t stack_size, void *(*fn)(void *), void *arg);
+pid_t sys_tid(void);                       /* gettid(2) */
 void sys_yield(void);                      /* sched_yield(2) */
 _Noreturn void sys_exit_child(int status); /* _exit(2) */
 int sys_processors(void);                  /* that the calling thread may run on; 1 at least */
@@ -199,11 +208,21 @@ int sys_getaddrinfo(const char *host, const struct addrinfo *hints, struct addri
 ssize_t sys_read(int fd, void *buf, size_t len);
 ssize_t sys_write(int fd, const void *buf, size_t len);
 
+/* Non-blocking, close-on-exec: [0] is for reading. */
+int sys_pipe(int ret_fds[2]);
+/* Asks for room for so many bytes. Returns how many there is room for. */
+int sys_pipe_size(int fd, size_t size);
+/* Between a pipe and a socket, without SIGPIPE. Waits unless the socket is O_NONBLOCK. */
+ssize_t sys_splice(int from_fd, int to_fd, size_t len);
+
 /* Zeroed pages that cost nothing until they are touched. */
 int sys_mmap(size_t size, void **ret);
 void sys_munmap(void *pages, size_t size);
 int sys_madvise(void *pages, size_t size, int advice);
 int sys_mprotect(void *pages, size_t size, int protection);
+
+/* Which of the pages have memory: mincore(2). */
+int sys_resident(void *pages, size_t size, unsigned char *ret);
 
 /* Turns pages into guards, on which any access is a SIGSEGV; that is no mapping of its own, and
  * madvise(MADV_DONTNEED) leaves it. -EINVAL before Linux 6.13. */
@@ -222,6 +241,9 @@ void sys_close(int fd);
 
 /* Nanoseconds of CLOCK_MONOTONIC. */
 uint64_t sys_now(void);
+
+/* The same, cheaply: some milliseconds old at most. */
+uint64_t sys_now_coarse(void);
 
 /* The date, in seconds since 1970: for certificates and the like. No wait depends on it. */
 int64_t sys_date(void);

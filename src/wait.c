@@ -18,11 +18,16 @@ static void sleeper_told(struct waiter *waiter, enum wake_reason why)
     sleeper_wake((struct sleeper *)waiter);
 }
 
-void sleeper_init(struct sleeper *z)
+void sleeper_init_for(struct sleeper *z, enum awaits awaits, const void *object)
 {
     struct context *c = context_current();
 
-    *z = (struct sleeper){.waiter.wake = sleeper_told, .context = c};
+    *z = (struct sleeper){
+        .waiter.wake = sleeper_told,
+        .context = c,
+        .awaits = awaits,
+        .object = (uintptr_t)object,
+    };
     if (!c->loop)
         (void)context_wake_fd(c);
 }
@@ -74,7 +79,12 @@ static int block(struct sleeper *z, struct interest *in, uint64_t until_ns)
     if (fd < 0)
         return block_in_slices(in, until_ns);
     *wake = (struct pollfd){.fd = fd, .events = POLLIN};
+    if (z->context->task)
+        thread_task_notes(z->context, z->awaits, z->object, in->count ? in->fds[0].fd : -1,
+                          until_ns);
     int rc = poll_until(in->fds, in->count + 1, until_ns);
+    if (z->context->task)
+        thread_task_goes_on(z->context);
     if (rc > 0 && wake->revents) {
         sys_eventfd_drain(fd);
         if (rc == 1 && !is_woken(z) && context_cancelled(z->context))
@@ -92,6 +102,7 @@ static int park(struct sleeper *z, struct interest *in, struct home *home, uint6
     bool in_time = true;
     int rc = 0;
 
+    task_notes(z->context, z->awaits, z->object);
     while (rc == 0 && count < in->count) {
         struct pollfd *fd = &in->fds[count];
         rc = loop_arm(l, &arms[count], fd->fd, fd->events, home);
@@ -136,12 +147,13 @@ int sleeper_sleep(struct sleeper *z, uint64_t until_ns)
 }
 
 /* The same with the socket's lock given up; it is held on entry and on return. */
-static int sleep_unlocked(weir_socket *s, struct interest *in, struct turn *turn, uint64_t until_ns)
+static int sleep_unlocked(weir_socket *s, struct interest *in, enum awaits awaits,
+                          struct turn *turn, uint64_t until_ns)
 {
     struct sleeper z;
     struct home *home = in->count == 1 && in->fds[0].fd == s->fd ? &s->home : NULL;
 
-    sleeper_init(&z);
+    sleeper_init_for(&z, awaits, s);
     waiter_link(s, &z.waiter);
     if (turn)
         turn->sleeper = &z;
@@ -211,6 +223,15 @@ static int give_turn(void)
     return context_cancelled(c) ? -ECANCELED : 0;
 }
 
+static enum awaits awaited(unsigned events)
+{
+    if (events & WAIT_CONNECT)
+        return AWAITS_CONNECT;
+    if (!(events & WEIR_WRITABLE))
+        return AWAITS_RECEIVE;
+    return events & WEIR_READABLE ? AWAITS_EITHER : AWAITS_SEND;
+}
+
 int wait_always(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t retry_ns)
 {
     struct interest in;
@@ -226,7 +247,7 @@ int wait_always(weir_socket *s, unsigned events, uint64_t deadline_ns, uint64_t 
         if (retry_ns != NEVER)
             until_ns = earlier(until_ns, sys_now() + retry_ns);
         at_once = in.ready != 0;
-        rc = at_once ? 1 : sleep_unlocked(s, &in, NULL, until_ns);
+        rc = at_once ? 1 : sleep_unlocked(s, &in, awaited(events), NULL, until_ns);
         rc = outcome(s, rc, deadline_ns);
     }
     pthread_mutex_unlock(&s->lock);
@@ -264,6 +285,7 @@ bool wait_drained(weir_socket *s, struct context *c, uint64_t deadline_ns)
     if (!s->tcp || atomic_load_explicit(&s->nonblocking, memory_order_relaxed) ||
         context_cancelled(c) || !loop_await(l, fd, &s->home))
         return false;
+    task_notes(c, AWAITS_RECEIVE, (uintptr_t)s);
     if (place_task(s, &s->receiver, c->task))
         woken = task_park(l, deadline_ns);
     displace_task(&s->receiver);
@@ -293,6 +315,7 @@ static ssize_t complete(weir_socket *s, struct context *c, struct loop_operation
     witness_start(op);
     if (l->ops->start(l, op) < 0)
         return -EAGAIN;
+    task_notes(c, op->kind == LOOP_RECV ? AWAITS_RECEIVE : AWAITS_SEND, (uintptr_t)s);
     bool open = place_task(s, place, c->task);
     while (open && goes_on && !op->done)
         goes_on = task_park(l, deadline_ns) && !context_cancelled(c) && !socket_closed(s);
@@ -334,7 +357,7 @@ int wait_turn(weir_socket *s, struct turn *turn, uint64_t deadline_ns)
     nothing.count = 0;
     pthread_mutex_lock(&s->lock);
     while (rc == 0 && !turn->given) {
-        rc = sleep_unlocked(s, &nothing, turn, deadline_ns);
+        rc = sleep_unlocked(s, &nothing, AWAITS_TURN, turn, deadline_ns);
         rc = outcome(s, rc, deadline_ns);
     }
     if (turn->given && rc != WEIR_ECLOSED)
@@ -345,26 +368,28 @@ int wait_turn(weir_socket *s, struct turn *turn, uint64_t deadline_ns)
 
 /* ---- other things to wait for -------------------------------------------------------------- */
 
-int wait_for_fd(int fd, short poll_events, uint64_t deadline_ns)
+int wait_for_fd_of(int fd, enum awaits awaits, short poll_events, uint64_t deadline_ns)
 {
     struct interest in;
     struct sleeper z;
 
     in.fds[0] = (struct pollfd){.fd = fd, .events = poll_events};
     in.count = 1;
-    sleeper_init(&z);
+    sleeper_init_for(&z, awaits, (void *)(uintptr_t)fd);
     return slept(sleep_on(&z, &in, NULL, deadline_ns), deadline_ns);
 }
 
 void wait_moment(uint64_t ns)
 {
-    struct loop *l = context_current()->loop;
+    struct context *c = context_current();
     struct timespec moment = {.tv_nsec = (long)ns};
 
-    if (l)
-        (void)task_park(l, sys_now() + ns);
-    else
+    if (c->loop) {
+        task_notes(c, AWAITS_TIME, 0);
+        (void)task_park(c->loop, sys_now() + ns);
+    } else {
         (void)sys_poll(NULL, 0, &moment);
+    }
 }
 
 int weir_sleep(int64_t timeout_ms)
@@ -375,7 +400,7 @@ int weir_sleep(int64_t timeout_ms)
 
     if (rc < 0)
         return rc;
-    sleeper_init(&z);
+    sleeper_init_for(&z, AWAITS_TIME, NULL);
     do
         rc = sleeper_sleep(&z, earlier(until_ns, deadline_ns));
     while (rc > 0);

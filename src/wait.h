@@ -14,6 +14,8 @@
 #ifndef WAIT_H
 #define WAIT_H
 
+#include "context.h"
+
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -56,10 +58,16 @@ struct waiter {
 struct sleeper {
     struct waiter waiter; /* first: it is what a socket knows */
     struct context *context;
+    uintptr_t object; /* what it is for */
+    enum awaits awaits;
     atomic_bool woken;
 };
 
-void sleeper_init(struct sleeper *z);
+void sleeper_init_for(struct sleeper *z, enum awaits awaits, const void *object);
+static inline void sleeper_init(struct sleeper *z)
+{
+    sleeper_init_for(z, AWAITS_OTHER, NULL);
+}
 
 /* Ends the sleep, or the next one of this sleeper before it has begun. Under the lock. */
 void sleeper_wake(struct sleeper *z);
@@ -80,7 +88,11 @@ int wait_begin(uint64_t *ret_deadline_ns);
 
 /* Waits, in whatever way the caller waits, until `fd`, which the caller keeps open, has one of
  * `poll_events`, or until the deadline: 0 (try again), WEIR_EDEADLINE, -ECANCELED, -errno. */
-int wait_for_fd(int fd, short poll_events, uint64_t deadline_ns);
+int wait_for_fd_of(int fd, enum awaits awaits, short poll_events, uint64_t deadline_ns);
+static inline int wait_for_fd(int fd, short poll_events, uint64_t deadline_ns)
+{
+    return wait_for_fd_of(fd, AWAITS_FD, poll_events, deadline_ns);
+}
 
 /* Waits for some time, uninterrupted by cancels. */
 void wait_moment(uint64_t ns);

@@ -1,4 +1,5 @@
-// The same echo server in Go: a goroutine per connection. Prints `PORT PID`.
+// The same echo server in Go: a goroutine per connection; with the argument "close" it sends back
+// what comes first, and closes. Prints `PORT PID`.
 package main
 
 import (
@@ -7,7 +8,7 @@ import (
 	"os"
 )
 
-func serve(c net.Conn) {
+func serve(c net.Conn, once bool) {
 	defer c.Close()
 	buf := make([]byte, 1024)
 	for {
@@ -15,13 +16,14 @@ func serve(c net.Conn) {
 		if err != nil {
 			return
 		}
-		if _, err = c.Write(buf[:n]); err != nil {
+		if _, err = c.Write(buf[:n]); err != nil || once {
 			return
 		}
 	}
 }
 
 func main() {
+	once := len(os.Args) > 1 && os.Args[1] == "close"
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -30,7 +32,7 @@ func main() {
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port, os.Getpid())
 	for {
 		if c, err := listener.Accept(); err == nil {
-			go serve(c)
+			go serve(c, once)
 		}
 	}
 }

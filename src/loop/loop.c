@@ -2,6 +2,8 @@
 
 #include "../clock.h"
 #include "../sys.h"
+#include "../task/inspect.h"
+#include "../task/signal_stack.h"
 
 #include <string.h>
 
@@ -50,6 +52,7 @@ void loop_close(struct loop *l)
 {
     if (!l)
         return;
+    question_drop_all(l);
     l->ops->close(l);
     stack_cache_fini(&l->stacks);
     heap_fini(&l->timers);
@@ -59,7 +62,7 @@ void loop_close(struct loop *l)
 
 static uint64_t next_time(struct loop *l)
 {
-    return l->ready || l->yielded ? 0 : heap_look_ns(&l->timers);
+    return l->ready || l->yielded || l->question ? 0 : heap_look_ns(&l->timers);
 }
 
 /* Whoever posts to the inbox after the look at it sees `asleep` and ends the turn. */
@@ -69,22 +72,37 @@ static int sleep_turn(struct loop *l)
 
     if (until_ns != 0) {
         atomic_store(&l->asleep, true);
-        if (atomic_load(&l->inbox))
+        if (atomic_load(&l->inbox) || atomic_load(&l->asked))
             until_ns = 0;
     }
+    loop_count(&l->turns, 1);
     int rc = l->ops->turn(l, until_ns);
+    loop_count(&l->turns, 1);
     atomic_store_explicit(&l->asleep, false, memory_order_relaxed);
     return rc;
+}
+
+/* The clock is read once: exactly if there are timers. */
+static void take_time(struct loop *l)
+{
+    if (l->timers.count > 0)
+        task_run_timers(l);
+    else
+        l->turn_ns = sys_now_coarse() & ~STAMP_KIND;
 }
 
 void loop_run(struct loop *l, bool (*done)(struct loop *l))
 {
     static const struct timespec moment = {.tv_nsec = NS_PER_MS};
+    struct signal_stack handlers;
 
     fiber_adopt(&l->fiber);
     l->errno_here = &errno;
+    atomic_store_explicit(&l->tid, sys_tid(), memory_order_relaxed);
+    signal_stack_begin(&handlers);
     loop_here = l;
     task_take_inbox(l);
+    take_time(l);
     for (;;) {
         task_run_ready(l);
         if (done(l))
@@ -93,10 +111,14 @@ void loop_run(struct loop *l, bool (*done)(struct loop *l))
         if (sleep_turn(l) < 0)
             (void)sys_poll(NULL, 0, &moment);
         task_take_inbox(l);
-        task_run_timers(l);
+        take_time(l);
         task_take_yielded(l);
+        if (l->question || atomic_load_explicit(&l->asked, memory_order_relaxed))
+            question_answer(l);
     }
+    loop_count(&l->turns, 1); /* nobody computes here any more */
     loop_here = NULL;
+    signal_stack_end(&handlers);
     fiber_disown(&l->fiber);
 }
 

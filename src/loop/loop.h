@@ -112,19 +112,47 @@ struct loop {
     struct task *running; /* NULL on the loop's own stack */
     struct task *ready, **ready_end;
     unsigned ready_count;
-    uint64_t switches;    /* to tasks */
+    uint64_t switches;    /* to tasks; others look at it (loop_count) */
     uint64_t turn_end;    /* so many may there be until the loop looks again */
     struct task *yielded; /* waits for the loop to have looked, and nothing else */
     struct task *ended;   /* has just left its stack, which the next one gives back */
     struct task *all;
     size_t tasks;
+    uint64_t turn_ns;   /* when this turn began, about, without its lowest byte */
+    uint64_t turns;     /* odd: it waits for the kernel, or has ended; others look at it */
+    uint64_t started;   /* tasks; others look at it */
+    uint64_t posts;     /* that others have made; they look at it */
     bool cancelled_all; /* the run is ending, and its tasks know */
     struct heap timers;
     struct stack_cache stacks;
 
     _Atomic(struct task *) inbox;
     atomic_bool asleep; /* or about to be: whoever posts has to wake it */
+
+    /* What others want to know (inspect_ask.c). */
+    _Atomic(struct question *) asked;
+    struct question *question; /* that is being answered */
+    struct task *next_told;    /* where that goes on */
+    atomic_uint abandoned;     /* of all questions, those that nobody waits for any more */
+    _Atomic pid_t tid;
+    struct {
+        uint64_t turns, switches; /* when it was looked at last, and that was */
+        uint64_t looked_ns;       /* then; 0: never */
+        uint64_t for_ns;          /* so long they have been the same by then, at least */
+        bool told;
+    } watched; /* the watcher's (stall.c) */
 };
+
+/* Counts for others to see: one thread writes. */
+static inline void loop_count(uint64_t *counter, uint64_t more)
+{
+    __atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t loop_counted(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
 
 /* The loop of the calling thread, NULL if it has none. */
 extern _Thread_local struct loop *loop_here
@@ -209,6 +237,13 @@ static inline void loop_make_ready(struct loop *l, struct task *t)
     *l->ready_end = t;
     l->ready_end = &t->next_ready;
     l->ready_count++;
+}
+
+/* The running task, whose context this is, is about to wait. */
+static inline void task_notes(struct context *c, enum awaits awaits, uintptr_t object)
+{
+    atomic_store_explicit(&c->awaited, object, memory_order_relaxed);
+    atomic_store_explicit(&c->stamp, c->loop->turn_ns | awaits, memory_order_relaxed);
 }
 
 /* task_wake, for a task of the loop whose thread this is. */

@@ -82,7 +82,7 @@ static int wait_in(weir_channel *c, struct queue *q, struct party *p, uint64_t d
 
     enqueue(q, p);
     while (rc > 0 && p->queued) {
-        sleeper_init(&p->sleeper);
+        sleeper_init_for(&p->sleeper, q == &c->senders ? AWAITS_ROOM : AWAITS_TAKE, c);
         pthread_mutex_unlock(&c->lock);
         rc = sleeper_sleep(&p->sleeper, deadline_ns);
         pthread_mutex_lock(&c->lock);

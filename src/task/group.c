@@ -129,13 +129,17 @@ struct job {
     void *arg;
     const void *copied;
     size_t size;
+    struct loop *loop; /* where it runs; NULL: as the group says */
+    bool detached;     /* the caller's limit and shield do not hold for it */
 };
 
-static struct loop *choose_loop(weir_group *g)
+static struct loop *choose_loop(weir_group *g, const struct job *job)
 {
     const struct context *c = context_current();
     bool here = c->loop && c->run == g->run;
 
+    if (job->loop && !atomic_load(&g->run->ending))
+        return job->loop;
     if (g->spread && g->run->loop_count > 1 && !atomic_load(&g->run->ending))
         return g->run->loops[atomic_fetch_add(&g->run->next_loop, 1) % g->run->loop_count];
     return here ? c->loop : g->loop;
@@ -150,7 +154,7 @@ static int start(weir_group *g, struct task *t)
     atomic_store(&t->context.cancelled, g->cancelled || ending);
     link_task(g, t);
     if (g->run)
-        atomic_fetch_add_explicit(&g->run->live, 1, memory_order_relaxed);
+        run_task_starts(g->run);
     if (g->loop)
         task_start(t);
     else
@@ -167,7 +171,7 @@ static int go(weir_group *g, const struct job *job)
 {
     if (is_inherited(g))
         return -EINVAL;
-    struct task *t = g->loop ? task_new(choose_loop(g), job->fn, job->copied, job->size)
+    struct task *t = g->loop ? task_new(choose_loop(g, job), job->fn, job->copied, job->size)
                              : thread_task_new(g->run, job->fn, job->copied, job->size);
 
     if (!t)
@@ -176,7 +180,8 @@ static int go(weir_group *g, const struct job *job)
         t->arg = job->arg;
     t->handler = job->handler;
     t->socket = job->socket;
-    task_inherit(t);
+    if (!job->detached)
+        task_inherit(t);
     /* In the lock, so that the task cannot have ended, and its loop with it, before this is done
      * with them. */
     pthread_mutex_lock(&g->lock);
@@ -199,6 +204,13 @@ int weir_go_copy(weir_group *g, int (*fn)(void *), const void *arg, size_t size)
     const struct job job = {.fn = fn, .copied = arg, .size = size};
 
     return g && fn && size <= COPY_MAX && (arg || size == 0) ? go(g, &job) : -EINVAL;
+}
+
+int group_go_on(weir_group *g, struct loop *loop, int (*fn)(void *), const void *arg, size_t size)
+{
+    const struct job job = {.fn = fn, .copied = arg, .size = size, .loop = loop, .detached = true};
+
+    return go(g, &job);
 }
 
 int weir_go_socket(weir_group *g, int (*handler)(weir_socket *, void *), weir_socket *s, void *arg)
@@ -254,7 +266,7 @@ static int join(weir_group *g, uint64_t deadline_ns)
 {
     struct joiner j;
 
-    sleeper_init(&j.sleeper);
+    sleeper_init_for(&j.sleeper, AWAITS_GROUP, g);
     j.next = g->joiners;
     g->joiners = &j;
     pthread_mutex_unlock(&g->lock);

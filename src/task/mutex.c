@@ -119,7 +119,7 @@ static int wait_in_queue(weir_mutex *m, uint64_t deadline_ns)
     }
     enqueue(m, &self);
     while (rc > 0 && !self.given) {
-        sleeper_init(&self.sleeper);
+        sleeper_init_for(&self.sleeper, AWAITS_MUTEX, m);
         pthread_mutex_unlock(lock);
         rc = sleeper_sleep(&self.sleeper, deadline_ns);
         pthread_mutex_lock(lock);

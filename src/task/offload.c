@@ -155,7 +155,7 @@ static int sleep_while(struct work *w, int state, uint64_t deadline_ns)
     int rc = 1;
 
     while (rc > 0 && (int)w->state == state) {
-        sleeper_init(&w->sleeper);
+        sleeper_init_for(&w->sleeper, AWAITS_OFFLOAD, (void *)(uintptr_t)w->fn);
         pthread_mutex_unlock(&pool.lock);
         rc = sleeper_sleep(&w->sleeper, deadline_ns);
         pthread_mutex_lock(&pool.lock);

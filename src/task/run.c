@@ -4,12 +4,12 @@
 #include "../story.h"
 #include "../sys.h"
 #include "../wait.h"
+#include "inspect.h"
 #include "task.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <weir/error.h>
-#include <weir/inspect.h>
 
 /* The order in which `auto` tries, as measured: docs/performance.md. */
 static const int preferred[] = {WEIR_LOOP_IO_URING, WEIR_LOOP_EPOLL, WEIR_LOOP_POLL};
@@ -81,12 +81,15 @@ static int run_threads(struct run *run)
     task_inherit(t);
     context_nest(run->outer, &t->context);
     context_here = &t->context;
+    run->first = t;
+    inspect_begins(run);
     run->result = group_run_task(t);
     atomic_store(&run->ending, true);
     context_here = before;
     context_unnest(run->outer);
     thread_task_cancel_all(run);
     wait_for_threads(run);
+    inspect_ends(run);
     thread_task_free(t);
     return 0;
 }
@@ -161,6 +164,7 @@ static void *loop_thread(void *arg)
 /* A ring belongs to the thread that made it, or that first uses it. */
 static int start_loops(struct run *run, const struct settings *settings)
 {
+    run->loop_threads[0] = pthread_self();
     while (run->loop_count < settings->loops) {
         struct loop *l;
         int rc = run->loop_count == 0 ? open_loop(run, settings->loop, &l) : open_another(run, &l);
@@ -203,9 +207,11 @@ static int run_tasks(struct run *run, const struct settings *settings)
         t->arg = run;
         task_inherit(t);
         context_nest(run->outer, &t->context);
-        atomic_fetch_add(&run->live, 1);
+        run_task_starts(run);
         task_start(t);
+        inspect_begins(run);
         loop_run(run->loops[0], is_done);
+        inspect_ends(run);
     }
     end_loops(run);
     stack_arena_fini(&run->stacks);
@@ -241,24 +247,4 @@ int weir_run(int (*main)(void *), void *arg, const weir_run_options *options, in
     pthread_mutex_destroy(&run->lock);
     free(run);
     return rc;
-}
-
-int weir_inspect_run(weir_run_info *ret, size_t size)
-{
-    const struct context *c = context_current();
-
-    if (!ret || size != sizeof *ret)
-        return -EINVAL;
-    *ret = (weir_run_info){.loop = "", .reason = ""};
-    if (!c->run)
-        return 0;
-    ret->model = c->run->model;
-    if (c->loop) {
-        ret->loop = c->loop->ops->name;
-        ret->loops = c->run->loop_count;
-        ret->reason = c->run->reason;
-        ret->tasks = c->loop->tasks;
-        ret->switches = c->loop->switches;
-    }
-    return 0;
 }

@@ -3,13 +3,13 @@
 #include "../story.h"
 #include "../sys.h"
 #include "../wait.h"
+#include "task.h"
 
 #include <weir/error.h>
-#include <weir/task.h>
 
 /* A signal that is not blocked would never be seen: it takes its usual effect. That shows only when
  * it comes, so it is refused at once. */
-static int check_set(const sigset_t *set)
+int signal_check(const sigset_t *set)
 {
     sigset_t catchable = *set, mask;
 
@@ -30,7 +30,7 @@ static int take(int fd, uint64_t deadline_ns)
     int rc;
 
     while ((rc = sys_signalfd_take(fd)) == -EAGAIN || rc == -EINTR) {
-        rc = wait_for_fd(fd, POLLIN, deadline_ns);
+        rc = wait_for_fd_of(fd, AWAITS_SIGNAL, POLLIN, deadline_ns);
         if (rc < 0)
             break;
     }
@@ -43,7 +43,7 @@ int weir_signal_wait(const sigset_t *set)
 
     if (!set)
         return -EINVAL;
-    int rc = check_set(set);
+    int rc = signal_check(set);
     if (rc < 0)
         return rc;
     rc = wait_begin(&deadline_ns);

@@ -328,3 +328,69 @@ bool stack_guards(const struct stack_arena *a, const struct stack *s, const void
 
     return at < s->low && at >= s->low - a->page_size;
 }
+
+/* ---- how much is used ------------------------------------------------------------------------ */
+
+#define PAGES_AT_ONCE 1024
+
+/* How much lies above the first page of [low, high) that has memory. Pages that were swapped out
+ * are not seen. */
+static size_t touched(const struct stack_arena *a, char *low, const char *high)
+{
+    unsigned char there[PAGES_AT_ONCE];
+
+    while (low < high) {
+        size_t pages = (size_t)(high - low) / a->page_size;
+        if (pages > PAGES_AT_ONCE)
+            pages = PAGES_AT_ONCE;
+        if (sys_resident(low, pages * a->page_size, there) < 0)
+            return 0;
+        for (size_t i = 0; i < pages; i++)
+            if (there[i] & 1)
+                return (size_t)(high - low) - i * a->page_size;
+        low += pages * a->page_size;
+    }
+    return 0;
+}
+
+size_t stack_most(const struct stack_arena *a, const struct stack *s)
+{
+    return touched(a, s->low, s->low + usable_size(a));
+}
+
+size_t stack_arena_count(struct stack_arena *a)
+{
+    pthread_mutex_lock(&a->lock);
+    size_t count = a->count;
+    pthread_mutex_unlock(&a->lock);
+    return count;
+}
+
+/* Those from `from` on that lie one after the other: the oldest are in the last region. */
+static size_t in_a_row(struct stack_arena *a, size_t from, char **ret)
+{
+    size_t before, count = 0;
+
+    pthread_mutex_lock(&a->lock);
+    before = a->count;
+    for (const struct stack_region *r = a->regions; r && from < before; r = r->next) {
+        count = before;
+        before -= r->used;
+        if (from >= before)
+            *ret = r->base + (from - before) * a->stack_size;
+    }
+    pthread_mutex_unlock(&a->lock);
+    return from < count ? count - from : 0;
+}
+
+size_t stack_arena_most(struct stack_arena *a, size_t from, size_t count, uint64_t *most)
+{
+    char *slot = NULL;
+    size_t there = in_a_row(a, from, &slot);
+
+    if (there < count)
+        count = there;
+    for (size_t i = 0; i < count && *most < usable_size(a); i++, slot += a->stack_size)
+        *most += touched(a, slot + a->page_size, slot + a->stack_size - *most);
+    return count;
+}

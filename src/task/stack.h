@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Begins the record; the stack grows down from here. */
 struct stack {
@@ -71,6 +72,17 @@ void stack_cache_give(struct stack_cache *c, struct stack *s);
 
 /* Gives what is in the cache to its arena. */
 void stack_cache_fini(struct stack_cache *c);
+
+/* How many stacks were made. From any thread, as what follows, but not during stack_arena_fini. */
+size_t stack_arena_count(struct stack_arena *a);
+
+/* How much was used of the one that was used most, of `count` stacks from the one numbered `from`
+ * on: whole pages, as far as their memory has not gone back to the system. Raises `*most`. Returns
+ * how many it has looked at, 0 if there are no more. */
+size_t stack_arena_most(struct stack_arena *a, size_t from, size_t count, uint64_t *most);
+
+/* How much of the stack was ever used, by this task or those that had it before: whole pages. */
+size_t stack_most(const struct stack_arena *a, const struct stack *s);
 
 /* True if `address` is in the guard of `s`: what a fault there means. */
 bool stack_guards(const struct stack_arena *a, const struct stack *s, const void *address);

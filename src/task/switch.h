@@ -27,6 +27,7 @@
  *                            the floating point modes of now
  *     switch_registers(from, to)
  *                            stops at `from`, goes on at `to`
+ *     switch_stopped_at(p)   the stack pointer there; NULL if it is not known
  *     switch_call(p, fn, arg)
  *                            calls `fn(arg)` on the stack that is stopped at `p`, below what is on
  *                            it, which stays as it is; `fn` returns and switches to nowhere */

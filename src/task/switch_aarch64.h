@@ -85,6 +85,11 @@ __attribute__((always_inline)) static inline void switch_registers(struct switch
                        "v29", "v30", "v31", "cc", "memory" SWITCH_SPOILS_SVE);
 }
 
+static inline const char *switch_stopped_at(const struct switch_point *p)
+{
+    return p->sp;
+}
+
 static inline void switch_call(const struct switch_point *p, void (*fn)(void *), void *arg)
 {
     switch_call_at(p->sp, fn, arg);

@@ -109,6 +109,11 @@ __attribute__((always_inline)) static inline void switch_registers(struct switch
                        "memory" SWITCH_SPOILS_AVX512 SWITCH_SPOILS_APX);
 }
 
+static inline const char *switch_stopped_at(const struct switch_point *p)
+{
+    return p->sp;
+}
+
 static inline void switch_call(const struct switch_point *p, void (*fn)(void *), void *arg)
 {
     switch_call_at((char *)p->sp - SWITCH_RED_ZONE, fn, arg);

@@ -68,7 +68,7 @@ static inline struct fiber *enter(struct loop *l, struct task *next)
     next->state = TASK_RUNNING;
     next->context.budget = CONTEXT_BUDGET;
     context_here = &next->context;
-    l->switches++;
+    loop_count(&l->switches, 1);
     return &next->fiber;
 }
 
@@ -186,6 +186,7 @@ static void link_in_all(struct loop *l, struct task *t)
         l->all->link_of_all = &t->next_of_all;
     l->all = t;
     l->tasks++;
+    loop_count(&l->started, 1);
     if (atomic_load(&l->run->ending))
         atomic_store(&t->context.cancelled, true);
 }
@@ -215,6 +216,7 @@ void task_take_inbox(struct loop *l)
         struct task *next = atomic_load_explicit(&t->next_posted, memory_order_relaxed);
         /* From here on it may be posted again. */
         atomic_store(&t->posted, false);
+        loop_count(&l->posts, 1);
         take(l, t);
         t = next;
     }
@@ -227,6 +229,7 @@ void task_run_timers(struct loop *l)
     if (l->timers.count == 0)
         return;
     uint64_t now_ns = sys_now();
+    l->turn_ns = now_ns & ~STAMP_KIND;
     for (struct timer *due; (due = heap_take_due(&l->timers, now_ns));) {
         struct task *t = (struct task *)(void *)((char *)due - offsetof(struct task, timer));
         t->timed_out = true;
@@ -259,6 +262,8 @@ static _Noreturn void end(struct loop *l, struct task *t)
     *t->link_of_all = t->next_of_all;
     if (t->next_of_all)
         t->next_of_all->link_of_all = t->link_of_all;
+    if (l->next_told == t)
+        l->next_told = t->next_of_all;
     t->link_of_all = NULL;
     l->tasks--;
     t->state = TASK_ENDED;

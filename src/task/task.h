@@ -9,8 +9,9 @@
  * A task is in the list of its group from weir_go until its function has returned, and in the list
  * of all tasks of its loop, or run, for those who look inside.
  *
- * Locks: a group's lock, and a run's, is taken under no other lock of weir, and of weir's only the
- * one for nested runs (context.c) is taken under it. */
+ * Locks: a group's lock is taken under no other lock of weir, but for that of a listener (serve.c),
+ * a run's also under that of all runs (inspect.h); and of weir's only the one for nested runs
+ * (context.c) is taken under them. */
 #ifndef TASK_TASK_H
 #define TASK_TASK_H
 
@@ -29,6 +30,8 @@ enum task_state {
     TASK_ENDED,   /* its stack goes to the pool as soon as nobody points here */
     TASK_NEW,     /* not yet known to its loop: from another thread, it comes through the inbox */
 };
+
+#define TASK_NAME_SIZE 32
 
 struct task {
     /* The first line of the cache is what a switch touches, the second what calls look at. */
@@ -52,6 +55,12 @@ struct task {
     struct task **link_of_all;
     pthread_t thread; /* of threads */
 
+    char name[TASK_NAME_SIZE]; /* "": none. Of threads under the run's lock */
+    /* Of threads, which are looked at from elsewhere: the last sleep, as in `context`. */
+    _Atomic uint64_t until_ns;
+    _Atomic uint32_t sleeps;
+    _Atomic int awaited_fd;
+
     struct timer timer;
     _Atomic(struct task *) next_posted; /* in the inbox of its loop */
     atomic_bool posted;                 /* it is in there, or on its way */
@@ -65,17 +74,25 @@ struct run {
     struct stack_arena stacks;
     size_t stack_size;
     struct loop *loops[LOOPS_MAX];
-    pthread_t loop_threads[LOOPS_MAX]; /* of all but the first */
+    pthread_t loop_threads[LOOPS_MAX]; /* all but the first are the run's to join */
     unsigned loop_count;
     struct context *outer; /* who called weir_run; a cancel of it is one of the main task */
     int (*main)(void *arg);
     void *arg;
     int result;
-    atomic_uint next_loop;  /* for groups that are spread */
-    atomic_size_t live;     /* tasks that have not ended */
-    atomic_bool ending;     /* the main task has returned: all others are cancelled */
+    atomic_uint next_loop; /* for groups that are spread */
+    atomic_size_t live;    /* tasks that have not ended */
+    atomic_size_t most;    /* of them at a time */
+    atomic_bool ending;    /* the main task has returned: all others are cancelled */
+    struct run *next;      /* of all runs (inspect.c), the newest first */
+    struct run **link;
+    uint64_t number;        /* higher than that of all before */
+    unsigned lookers;       /* at its stacks: it stays for them (runs) */
+    bool leaves;            /* it gets no more of those (runs) */
     pthread_mutex_t lock;   /* for what follows */
     struct task *threads;   /* the tasks of the threads model */
+    struct task *first;     /* its main task */
+    uint64_t started;       /* tasks of the threads model */
     struct sleeper *waiter; /* for the last of them to end */
 };
 
@@ -120,7 +137,7 @@ void task_call_deep(void (*fn)(void *arg), void *arg);
 void task_run_ready(struct loop *l);    /* those that are ready now, each once */
 void task_take_inbox(struct loop *l);   /* those that others have woken or started */
 void task_take_yielded(struct loop *l); /* the one that has let what is ready now go first */
-void task_run_timers(struct loop *l);   /* makes those ready whose time is up */
+void task_run_timers(struct loop *l);   /* those whose time is up; tells the turn's time */
 void task_cancel_all(struct loop *l);
 
 /* The limit and the shield that hold for the caller hold for `t`, which has not begun. */
@@ -144,13 +161,38 @@ void thread_task_free(struct task *t);
 
 void thread_task_cancel_all(struct run *run);
 
+/* A task with a thread of its own is about to sleep, and has slept. */
+void thread_task_notes(struct context *c, enum awaits awaits, uintptr_t object, int fd,
+                       uint64_t until_ns);
+void thread_task_goes_on(struct context *c);
+
 /* ---- group.c --------------------------------------------------------------------------------- */
+
+/* As weir_go_copy, on that loop of the group's run (NULL: as the group says), and under no limit or
+ * shield of the caller. */
+int group_go_on(weir_group *g, struct loop *loop, int (*fn)(void *), const void *arg, size_t size);
 
 /* Runs what a task is for, and leaves the group. The caller releases the rest. Returns the task's
  * result. */
 int group_run_task(struct task *t);
 
+/* ---- signal.c -------------------------------------------------------------------------------- */
+
+/* 0 if the caller can wait for such signals, else -EINVAL. */
+int signal_check(const sigset_t *set);
+
 /* ---- run.c ----------------------------------------------------------------------------------- */
+
+/* A task of the run is about to be started. */
+static inline void run_task_starts(struct run *run)
+{
+    size_t live = atomic_fetch_add_explicit(&run->live, 1, memory_order_relaxed) + 1;
+    size_t most = atomic_load_explicit(&run->most, memory_order_relaxed);
+
+    while (live > most && !atomic_compare_exchange_weak_explicit(
+                              &run->most, &most, live, memory_order_relaxed, memory_order_relaxed))
+        continue;
+}
 
 /* A task of the run has ended. */
 void run_task_ended(struct run *run);

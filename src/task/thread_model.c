@@ -34,6 +34,7 @@ static void link_in_run(struct run *run, struct task *t)
     if (run->threads)
         run->threads->link_of_all = &t->next_of_all;
     run->threads = t;
+    run->started++;
     if (atomic_load(&run->ending))
         atomic_store(&t->context.cancelled, true);
     pthread_mutex_unlock(&run->lock);
@@ -46,6 +47,27 @@ static void unlink_from_run(struct run *run, struct task *t)
     if (t->next_of_all)
         t->next_of_all->link_of_all = t->link_of_all;
     pthread_mutex_unlock(&run->lock);
+}
+
+/* Who looks at them from elsewhere must be able to tell whether the thread has slept all the time:
+ * it was the same sleep before and after, and it had not ended. */
+void thread_task_notes(struct context *c, enum awaits awaits, uintptr_t object, int fd,
+                       uint64_t until_ns)
+{
+    struct task *t = c->task;
+
+    atomic_store_explicit(&c->awaited, object, memory_order_relaxed);
+    atomic_store_explicit(&t->awaited_fd, fd, memory_order_relaxed);
+    atomic_store_explicit(&t->until_ns, until_ns, memory_order_relaxed);
+    atomic_store_explicit(&t->sleeps, atomic_load_explicit(&t->sleeps, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    atomic_store(&c->stamp, (sys_now_coarse() & ~STAMP_KIND) | awaits);
+}
+
+/* Before it takes the wake: until then that can be seen. */
+void thread_task_goes_on(struct context *c)
+{
+    atomic_store(&c->stamp, AWAITS_NOTHING);
 }
 
 static void *thread_main(void *arg)

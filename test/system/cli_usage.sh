@@ -14,7 +14,7 @@ says "$err" "usage: weir COMMAND"
 expect 2 "$weir" flood
 says "$err" 'there is no command "flood"; see `weir --help`'
 
-for command in echo connect listen resolve compare; do
+for command in echo connect listen proxy resolve compare; do
     expect 0 "$weir" $command --help
     says "$out" "usage: weir $command"
     [ -z "$err" ] || fail "help of $command on stderr: $err"
@@ -22,10 +22,10 @@ for command in echo connect listen resolve compare; do
     says "$err" "weir $command:"
     says "$err" "see \`weir $command --help\`"
 done
-for command in echo connect listen resolve; do
+for command in echo connect listen resolve proxy; do
     expect 2 "$weir" $command
-    says "$err" "is needed"
-    expect 2 "$weir" $command one two
+    says "$err" " needed"
+    expect 2 "$weir" $command one two three
 done
 expect 2 "$weir" connect --timeout soon tcp://127.0.0.1:1
 says "$err" '"soon" is no number of seconds'

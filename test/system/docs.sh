@@ -17,7 +17,7 @@ files=(*.c)
 
 for file in "${files[@]}"; do
     if grep -q '^#include' "$file"; then continue; fi
-    sed -i 's|/\*.*\*/$|;|' "$file"
+    sed -i 's|, */\*.*\*/$|,|; s|/\*.*\*/$|;|' "$file"
     cat - "$file" >whole <<'END'
 #include <signal.h>
 #include <weir.h>

@@ -1,0 +1,213 @@
+/* Looking inside when something is short: descriptors, memory, the time of those who answer, and of
+ * those who share a thread with whoever looks. */
+#include "loop/loop.h"
+#include "support/dumped.h"
+#include "support/serve_fixture.h"
+#include "sys.h"
+#include "task/inspect.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+static int sleeping(void *arg)
+{
+    EXPECT(weir_task_name("sleeping"), 0);
+    (void)arg;
+    return weir_sleep(LONG_MS);
+}
+
+/* ---- a loop that never answers --------------------------------------------------------------- */
+
+static _Atomic(struct loop *) stuck;
+static atomic_bool computes, may_end, may_leave;
+
+static int computing(void *arg)
+{
+    (void)arg;
+    atomic_store(&stuck, context_current()->loop);
+    atomic_store(&computes, true);
+    while (!atomic_load(&may_end))
+        continue;
+    while (!atomic_load(&may_leave))
+        EXPECT(weir_sleep(1), 0);
+    return 0;
+}
+
+static void *computing_run(void *arg)
+{
+    (void)arg;
+    EXPECT(weir_run(computing, NULL, ground_options(), NULL), 0);
+    return NULL;
+}
+
+static pthread_t start_computing(void)
+{
+    pthread_t thread;
+    atomic_store(&computes, false);
+    atomic_store(&may_end, false);
+    atomic_store(&may_leave, false);
+    EXPECT(pthread_create(&thread, NULL, computing_run, NULL), 0);
+    while (!atomic_load(&computes))
+        give_way();
+    return thread;
+}
+
+static void end_computing(pthread_t thread)
+{
+    atomic_store(&may_end, true);
+    atomic_store(&may_leave, true);
+    pthread_join(thread, NULL);
+}
+
+static int no_descriptors(enum sys_call call)
+{
+    return call == SYS_EVENTFD ? -EMFILE : 0;
+}
+
+static void *looks(void *arg)
+{
+    EXPECT(dumped_times("\"state\":\"busy\""), ground->tasks);
+    return arg;
+}
+
+/* Whoever cannot be woken looks again by himself, but not for ever. */
+static void patience_ends_without_descriptors(void)
+{
+    static const struct sys_faults faults = {.error = no_descriptors};
+    pthread_t computing_thread = start_computing(), thread;
+    sys_faults = &faults;
+    EXPECT(pthread_create(&thread, NULL, looks, NULL), 0);
+    pthread_join(thread, NULL);
+    sys_faults = NULL;
+    end_computing(computing_thread);
+}
+
+/* Neither its questions, nor what others have answered. */
+static void abandoned_questions_do_not_pile_up(void)
+{
+    pthread_t thread = start_computing();
+    struct loop *l = atomic_load(&stuck);
+    unsigned count = 0;
+    for (int i = 0; i < 12; i++)
+        EXPECT(dumped_times("\"state\":\"busy\""), 1);
+    for (const struct question *at = atomic_load(&l->asked); at; at = at->next, count++)
+        for (unsigned i = 0; i < at->inquiry->count; i++)
+            CHECK(at->inquiry->questions[i].seen.list == NULL);
+    CHECK(count > 0 && count < 10);
+    atomic_store(&may_end, true);
+    while (atomic_load(&l->abandoned))
+        give_way();
+    EXPECT(dumped_times("\"state\":\"busy\""), 0);
+    end_computing(thread);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static atomic_int allocations;
+
+static int little_memory(enum sys_call call)
+{
+    return call == SYS_ALLOC && atomic_fetch_add(&allocations, 1) >= 2 ? -ENOMEM : 0;
+}
+
+/* A list that is cut does not look complete. */
+static void lists_that_are_cut_say_so(void)
+{
+    static const struct sys_faults faults = {.error = little_memory};
+    EXPECT(dumped_times("\"cut\""), 0);
+    atomic_store(&allocations, 0);
+    sys_faults = &faults;
+    char *json = dumped_json();
+    sys_faults = NULL;
+    EXPECT(dumped_times_in(json, "\"cut\":true"), 1);
+    EXPECT(dumped_times_in(json, "\"task\":"), 0);
+    free(json);
+}
+
+/* ---- the others of the loop ------------------------------------------------------------------ */
+
+#define MANY 500
+
+static int counts_turns(void *arg)
+{
+    unsigned *turns = arg;
+    while (weir_yield() == 0)
+        ++*turns;
+    return 0;
+}
+
+struct parts {
+    const unsigned *turns;
+    unsigned first, last, count;
+};
+
+static int hears(void *arg, const char *part, size_t size)
+{
+    struct parts *p = arg;
+    (void)part;
+    (void)size;
+    if (p->count++ == 0)
+        p->first = *p->turns;
+    p->last = *p->turns;
+    return 0;
+}
+
+/* Also while what was seen is written, and while stacks are looked at. */
+static void others_get_their_turns(void)
+{
+    static struct other sleepers[MANY];
+    weir_group *g = group_open();
+    struct other o;
+    unsigned turns = 0;
+    struct parts p = {.turns = &turns};
+    weir_counters counters;
+    for (unsigned i = 0; i < MANY; i++)
+        other_go(&sleepers[i], g, sleeping, NULL);
+    other_go(&o, g, counts_turns, &turns);
+    EXPECT(weir_yield(), 0);
+    EXPECT(weir_inspect_dump(WEIR_INSPECT_JSON, hears, &p), 0);
+    CHECK(p.count > 1 && p.last > p.first + 5);
+    unsigned before = turns;
+    EXPECT(weir_inspect_counters(&counters, sizeof counters), 0);
+    CHECK(counters.stacks > MANY && turns > before + 5);
+    weir_group_cancel(g);
+    group_end(g);
+}
+
+/* ---- children -------------------------------------------------------------------------------- */
+
+/* What the servers of the parent have come to is not the child's. */
+static void children_have_had_no_servers(void)
+{
+    struct serving sv = {.handler = waits_for_ever};
+    weir_counters counters;
+    serving_begin(&sv);
+    weir_socket *c = visitor(&sv);
+    until(&sv.inside, 1);
+    EXPECT(weir_inspect_counters(&counters, sizeof counters), 0);
+    CHECK(counters.accepted > 0 && counters.serving == 1);
+    pid_t child = fork();
+    if (child == 0) {
+        EXPECT(weir_inspect_counters(&counters, sizeof counters), 0);
+        EXPECT(counters.accepted, 0);
+        EXPECT(counters.serving, 0);
+        _exit(0);
+    }
+    child_ends(child, 0);
+    EXPECT(weir_close(c), 0);
+    serving_cancel(&sv);
+    (void)serving_result(&sv);
+}
+
+static const struct ground_test tests[] = {
+    GROUND_TEST(BEFORE_RUN, patience_ends_without_descriptors),
+    GROUND_TEST(IN_TASKS, abandoned_questions_do_not_pile_up),
+    GROUND_TEST(IN_RUNS, lists_that_are_cut_say_so),
+    GROUND_TEST(IN_TASKS, others_get_their_turns),
+    GROUND_TEST(IN_RUNS, children_have_had_no_servers),
+};
+
+int main(int argc, char **argv)
+{
+    return ground_main(argc, argv, "inspect_shortage", tests, sizeof tests / sizeof *tests);
+}

@@ -1,0 +1,261 @@
+/* weir_serve among clients that mean no good. */
+#include "serve.h"
+#include "support/serve_fixture.h"
+
+#define HUNDREDS (ground_is_slow() ? 40 : 200)
+#define SEATS    10
+
+static weir_socket *crowd[200];
+
+static void crowd_comes(const struct serving *sv, const char *word)
+{
+    for (int i = 0; i < HUNDREDS; i++) {
+        crowd[i] = visitor(sv);
+        if (word)
+            EXPECT(weir_send(crowd[i], word, strlen(word)), (ssize_t)strlen(word));
+    }
+}
+
+static void crowd_sees_the_end(void)
+{
+    for (int i = 0; i < HUNDREDS; i++)
+        visitor_sees_the_end(crowd[i]);
+}
+
+static int answers_a_word(weir_socket *s, struct serving *sv)
+{
+    char word[4];
+    size_t done = 0;
+    (void)sv;
+    int rc = weir_recv_exact(s, word, sizeof word, &done);
+    if (rc == 0)
+        rc = weir_send_all(s, word, sizeof word, &(size_t){0});
+    return rc;
+}
+
+static void has_an_answer(weir_socket *c)
+{
+    char word[4];
+    size_t done = 0;
+    EXPECT(weir_recv_exact(c, word, sizeof word, &done), 0);
+    CHECK(!memcmp(word, "word", sizeof word));
+    visitor_sees_the_end(c);
+}
+
+/* They hold every seat; each only for its time. */
+static void slow_clients_by_the_hundred(void)
+{
+    struct serving sv = {
+        .handler = answers_a_word,
+        .options = {.max_connections = SEATS, .total_ms = MOMENT_MS, .idle_ms = LONG_MS},
+    };
+    serving_begin(&sv);
+    crowd_comes(&sv, "w");
+    weir_socket *good = visitor(&sv);
+    EXPECT(weir_send(good, "word", 4), 4);
+    has_an_answer(good);
+    crowd_sees_the_end();
+    until(&sv.ended, HUNDREDS + 1);
+    EXPECT(atomic_load(&sv.told), HUNDREDS);
+    EXPECT(atomic_load(&sv.told_rc), WEIR_EDEADLINE);
+    serving_end(&sv);
+    CHECK(atomic_load(&sv.most) <= SEATS);
+}
+
+/* Without a limit of seats they are in nobody's way. */
+static void slow_clients_with_room_for_all(void)
+{
+    struct serving sv = {.handler = answers_a_word};
+    serving_begin(&sv);
+    crowd_comes(&sv, "w");
+    until(&sv.inside, HUNDREDS);
+    for (int i = 0; i < 5; i++) {
+        weir_socket *good = visitor(&sv);
+        EXPECT(weir_send(good, "word", 4), 4);
+        has_an_answer(good);
+    }
+    for (int i = 0; i < HUNDREDS; i++) {
+        EXPECT(weir_send(crowd[i], "ord", 3), 3);
+        has_an_answer(crowd[i]);
+    }
+    serving_end(&sv);
+    EXPECT(atomic_load(&sv.told), 0);
+}
+
+static int floods_or_answers(weir_socket *s, struct serving *sv)
+{
+    static const char buf[65536];
+    char byte;
+    ssize_t n = weir_recv(s, &byte, 1);
+    (void)sv;
+    if (n == 1 && byte == 'x')
+        return (int)weir_send(s, &byte, 1);
+    while (n > 0)
+        n = weir_send(s, buf, sizeof buf);
+    return (int)n;
+}
+
+static void clients_that_never_receive(void)
+{
+    struct serving sv = {
+        .handler = floods_or_answers,
+        .options = {.max_connections = SEATS, .idle_ms = MOMENT_MS},
+    };
+    serving_begin(&sv);
+    crowd_comes(&sv, "flood");
+    weir_socket *good = visitor(&sv);
+    visitor_asks(good);
+    EXPECT(weir_close(good), 0);
+    until(&sv.told, HUNDREDS);
+    for (int i = 0; i < HUNDREDS; i++)
+        EXPECT(weir_close(crowd[i]), 0);
+    serving_end(&sv);
+}
+
+static int answers_lines(weir_socket *s, struct serving *sv)
+{
+    weir_reader *r;
+    weir_bytes line;
+    int rc;
+    (void)sv;
+    EXPECT(weir_reader_open(&r, s, WEIR_READER_OPTIONS(.max = 1000)), 0);
+    while ((rc = weir_read_line(r, &line)) > 0)
+        EXPECT(weir_write(r, line.data, line.len), 0);
+    int flushed = weir_reader_close(r);
+    return rc ? rc : flushed;
+}
+
+/* Sends until nobody takes any more. */
+static int sends_a_line_without_end(void *arg)
+{
+    static const char buf[4096];
+    weir_socket *c = visitor(arg);
+    ssize_t n;
+    do
+        n = weir_send(c, buf, sizeof buf);
+    while (n > 0);
+    CHECK(n == -EPIPE || n == -ECONNRESET);
+    EXPECT(weir_close(c), 0);
+    return 0;
+}
+
+static void lines_without_end(void)
+{
+    struct serving sv = {.handler = answers_lines};
+    weir_group *g = group_open();
+    char answer[5];
+    size_t done = 0;
+    serving_begin(&sv);
+    weir_socket *good = visitor(&sv);
+    for (int i = 0; i < 10; i++)
+        EXPECT(weir_go(g, sends_a_line_without_end, &sv), 0);
+    group_end(g);
+    EXPECT(weir_send(good, "hello\n", 6), 6);
+    EXPECT(weir_recv_exact(good, answer, sizeof answer, &done), 0);
+    CHECK(!memcmp(answer, "hello", sizeof answer));
+    EXPECT(weir_close(good), 0);
+    until(&sv.told, 10);
+    EXPECT(atomic_load(&sv.told_rc), -EMSGSIZE);
+    serving_end(&sv);
+}
+
+/* They have gone before they were accepted. */
+static void clients_that_leave_at_once(void)
+{
+    struct linger at_once = {.l_onoff = 1};
+    struct serving sv = {.handler = answers_a_word, .options.max_connections = 1};
+    serving_begin(&sv);
+    weir_socket *first = visitor(&sv);
+    until(&sv.begun, 1);
+    crowd_comes(&sv, NULL);
+    for (int i = 0; i < HUNDREDS; i++) {
+        if (i % 2)
+            EXPECT(weir_set_option(crowd[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+        EXPECT(weir_close(crowd[i]), 0);
+    }
+    EXPECT(weir_send(first, "word", 4), 4);
+    has_an_answer(first);
+    weir_socket *good = visitor(&sv);
+    EXPECT(weir_send(good, "word", 4), 4);
+    has_an_answer(good);
+    serving_end(&sv);
+}
+
+/* How many had been accepted when the first handler began. */
+static int notes_the_time(weir_socket *s, struct serving *sv)
+{
+    struct serve_counts counts;
+    uint64_t none = 0;
+    (void)s;
+    serve_count(&counts);
+    atomic_compare_exchange_strong((_Atomic uint64_t *)sv->arg, &none, counts.accepted);
+    return 0;
+}
+
+static void who_is_accepted_need_not_wait_for_the_others(void)
+{
+    struct serve_counts before;
+    _Atomic uint64_t at_first = 0;
+    struct serving sv = {.handler = notes_the_time, .arg = &at_first};
+    serve_count(&before);
+    serving_listen(&sv, "tcp://127.0.0.1:0");
+    crowd_comes(&sv, NULL);
+    serving_start(&sv);
+    crowd_sees_the_end();
+    serving_end(&sv);
+    if (ground->tasks && HUNDREDS > 100)
+        CHECK(atomic_load(&at_first) - before.accepted < (uint64_t)HUNDREDS);
+}
+
+static int aborts_it(weir_socket *s, struct serving *sv)
+{
+    (void)sv;
+    EXPECT(weir_abort(s), 0);
+    return weir_recv(s, &(char){0}, 1) == WEIR_ECLOSED ? 0 : -EDOM;
+}
+
+static void handlers_that_abort_their_socket(void)
+{
+    struct serving sv = {.handler = aborts_it};
+    serving_begin(&sv);
+    for (int i = 0; i < 5; i++)
+        visitor_sees_the_end(visitor(&sv));
+    until(&sv.ended, 5);
+    serving_end(&sv);
+    EXPECT(atomic_load(&sv.told), 0);
+}
+
+/* Two servers of one listener: each connection is for one of them, and the end of one is felt by
+ * the other, since the listener is aborted with it. */
+static void two_servers_of_one_listener(void)
+{
+    struct serving a = {.handler = echoes}, b = {.handler = echoes};
+    serving_begin(&a);
+    serving_listen_on(&b, weir_ref(a.listener));
+    serving_start(&b);
+    for (int i = 0; i < 20; i++) {
+        weir_socket *c = visitor(&a);
+        visitor_asks(c);
+        EXPECT(weir_close(c), 0);
+    }
+    while (atomic_load(&a.ended) + atomic_load(&b.ended) < 20)
+        give_way();
+    serving_end(&a);
+    EXPECT(serving_result(&b), WEIR_ECLOSED);
+    EXPECT(atomic_load(&a.begun) + atomic_load(&b.begun), 20);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct ground_test tests[] = {
+        GROUND_TEST(EVERYWHERE, slow_clients_by_the_hundred),
+        GROUND_TEST(EVERYWHERE, slow_clients_with_room_for_all),
+        GROUND_TEST(EVERYWHERE, clients_that_never_receive),
+        GROUND_TEST(EVERYWHERE, lines_without_end),
+        GROUND_TEST(EVERYWHERE, clients_that_leave_at_once),
+        GROUND_TEST(EVERYWHERE, who_is_accepted_need_not_wait_for_the_others),
+        GROUND_TEST(EVERYWHERE, handlers_that_abort_their_socket),
+        GROUND_TEST(EVERYWHERE, two_servers_of_one_listener),
+    };
+    return ground_main(argc, argv, "serve_hostile", tests, sizeof tests / sizeof *tests);
+}
