@@ -14,6 +14,7 @@ from pathlib import Path
 
 import figures_calls
 import figures_echo
+import figures_loops
 import figures_proxy
 import figures_servers
 import figures_tasks
@@ -23,7 +24,7 @@ from figure import Bench, Row
 
 FIGURES = {figure.__name__: figure for figure in (
     *figures_calls.FIGURES, *figures_echo.FIGURES, *figures_tasks.FIGURES, *figures_tls.FIGURES,
-    *figures_proxy.FIGURES, *figures_servers.FIGURES)}
+    *figures_loops.FIGURES, *figures_proxy.FIGURES, *figures_servers.FIGURES)}
 
 
 def first_line(path):

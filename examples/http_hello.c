@@ -5,6 +5,7 @@
 #include <weir.h>
 
 static sigset_t stop;
+static const char hello[] = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n";
 
 static bool says(weir_bytes line, const char *field, const char *value)
 {
@@ -23,14 +24,15 @@ static int talk(weir_socket *s, void *unused)
     for (bool stay = true; stay && rc >= 0 && (rc = weir_read_line(r, &line)) > 0;) {
         const char *version = line.len > 9 ? line.data + line.len - 9 : line.data;
         bool good = !strncmp(version, " HTTP/1.", 8), head = says(line, "HEAD ", "");
-        const char *status = good ? "200 OK" : "400 Bad Request";
         stay = good && version[8] == '1';
         while (good && (rc = weir_read_line(r, &line)) > 0 && line.len > 0)
             stay &= !says(line, "connection:", "close") && !says(line, "content-length:", "") &&
                     !says(line, "transfer-encoding:", ""); /* a body is not read */
-        if (rc > 0)
-            rc = weir_writef(r, "HTTP/1.1 %s\r\nContent-Length: 6\r\nConnection: %s\r\n\r\n%s",
-                             status, stay ? "keep-alive" : "close", head ? "" : "hello\n");
+        if (rc > 0 && stay)
+            rc = weir_write(r, hello, sizeof hello - (head ? 7 : 1));
+        else if (rc > 0)
+            rc = weir_writef(r, "HTTP/1.1 %s\r\nContent-Length: 6\r\nConnection: close\r\n\r\n%s",
+                             good ? "200 OK" : "400 Bad Request", head ? "" : "hello\n");
     }
     weir_reader_close(r);
     return weir_finish(s);

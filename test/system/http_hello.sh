@@ -33,8 +33,8 @@ if grep 'Socket errors\|Non-2xx' "$dir/out"; then fail "wrk: $out"; fi
 raw "$port" <<'END'
 from raw import *
 
-HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: %s\r\n\r\n"
-STAY, LAST = HELLO % b"keep-alive", HELLO % b"close"
+HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n"
+STAY, LAST = HELLO + b"\r\n", HELLO + b"Connection: close\r\n\r\n"
 
 s = connect()
 ask(s, b"GET / HTTP/1.1\r\nHost: me\r\n\r\nHEAD / HTTP/1.1\r\nhost: me\n\n" * 500,
