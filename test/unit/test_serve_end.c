@@ -49,10 +49,17 @@ static int result_of(enum end_way way)
     return way == BY_ABORT ? WEIR_ECLOSED : 0;
 }
 
+/* A limit takes its time: where all is slow, on one ground only. */
+static bool has_time_for(enum end_way way)
+{
+    return way != BY_LIMIT || !ground_is_slow() || ground->loop == WEIR_LOOP_EPOLL;
+}
+
 static void for_each_way(void (*test)(enum end_way way))
 {
     for (enum end_way way = 0; way < END_WAYS; way++)
-        test(way);
+        if (has_time_for(way))
+            test(way);
 }
 
 /* Those that leave it to the server to end the listener, which may be full or have a queue. */
