@@ -152,7 +152,7 @@ int server_block_signals(bool stats);
 
 /* In a task: serves the listener until SIGINT or SIGTERM. Returns 0 then, or why it cannot go
  * on. */
-int serve_until_signal(struct server *s);
+int serve_until_signal(struct server *all);
 
 void server_count(_Atomic uint64_t *counter, uint64_t n);
 

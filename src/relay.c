@@ -512,8 +512,8 @@ static int outcome(struct relay *r, int rc)
 
 static int run(struct relay *r)
 {
-    weir_group *g;
-    uint64_t deadline_ns;
+    weir_group *g = NULL;
+    uint64_t deadline_ns = NEVER;
     int rc = wait_begin(&deadline_ns);
 
     if (rc == 0)

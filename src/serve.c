@@ -140,12 +140,14 @@ static int stop_at_signal(void *server)
 /* A failure of one ends all. */
 static int start(struct server *v)
 {
-    int rc = v->options.stop ? group_go_on(v->tasks, NULL, stop_at_signal, &v, sizeof v) : 0;
+    int rc = v->options.stop
+                 ? group_go_on(v->tasks, NULL, stop_at_signal, &v, sizeof(struct server *))
+                 : 0;
 
     for (unsigned i = 0; i < v->count && rc == 0; i++) {
         struct acceptor *a = &v->acceptors[i];
         if (a->listener)
-            rc = group_go_on(v->tasks, a->loop, acceptor_run, &a, sizeof a);
+            rc = group_go_on(v->tasks, a->loop, acceptor_run, &a, sizeof(struct acceptor *));
     }
     return rc;
 }

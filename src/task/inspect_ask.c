@@ -174,6 +174,18 @@ static void prepare(struct question *question, struct inquiry *q, const struct r
     question->loop_name = "";
 }
 
+/* Whoever asks is a holder, too. */
+static void leave_unasked(struct question *question)
+{
+    struct inquiry *q = question->inquiry;
+
+    pthread_mutex_lock(&q->lock);
+    question->state = BUSY;
+    q->open--;
+    q->holders--;
+    pthread_mutex_unlock(&q->lock);
+}
+
 /* (runs) */
 static void ask(struct loop *l, struct question *question)
 {
@@ -184,7 +196,7 @@ static void ask(struct loop *l, struct question *question)
     question->was_turns = loop_counted(&l->turns);
     question->was_switches = loop_counted(&l->switches);
     if (atomic_load(&l->abandoned) >= ABANDONED_MOST) {
-        settle(question, BUSY);
+        leave_unasked(question);
         return;
     }
     struct question *head = atomic_load_explicit(&l->asked, memory_order_relaxed);
