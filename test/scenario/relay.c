@@ -361,7 +361,7 @@ static void check_account(struct rig *rig, struct line *l)
 {
     unsigned char *bytes = malloc(LARGE);
     size_t moved = (size_t)l->result.a_to_b, lost = (size_t)l->result.a_lost, got = 0;
-    CHECK(bytes && moved > 0 && moved + lost <= LARGE && lost < AMOUNT);
+    CHECK(bytes && moved + lost > 0 && moved + lost <= LARGE && lost < AMOUNT);
     struct rig_thread *t = rig_push(rig, l->b);
     EXPECT(rig_recv_exact(rig, l->y, bytes, moved, &got), 0);
     rig_join(t);
@@ -381,8 +381,10 @@ SCENARIO_FOR(relay_ends_a_side_that_does_not_read, STREAM)
     struct rig_thread *t = rig_go(rig, flood, &f);
     rig_until_asleep(t);
     l.options.idle_ms = 3 * RIG_MOMENT_MS;
-    relay(rig, &l);
-    expect_result(&l, WEIR_EDEADLINE, 0, 0);
+    do { /* a slow machine may not get to move anything in that time */
+        relay(rig, &l);
+        expect_result(&l, WEIR_EDEADLINE, 0, 0);
+    } while (l.result.a_to_b + l.result.a_lost == 0);
     check_account(rig, &l);
     weir_abort(l.x);
     rig_join(t);
