@@ -43,6 +43,10 @@ int weir_listen(weir_socket *s, int backlog)
     return rc;
 }
 
+/* So many connections that failed are skipped in a row. A call that is refused to the process fails
+ * for ever, with the same error. */
+#define SKIPPED_MOST 16
+
 /* Errors of the one connection that was next, which is gone with it: accept(2). */
 static bool skipped(int rc)
 {
@@ -109,17 +113,27 @@ static int accept_one(weir_socket *s, weir_socket **ret)
     return 0;
 }
 
+/* The first that is there, or why there is none. */
+static int accept_some(weir_socket *s, weir_socket **ret)
+{
+    unsigned skips = 0;
+    int rc;
+
+    do
+        rc = accept_one(s, ret);
+    while (skipped(rc) && ++skips < SKIPPED_MOST);
+    if (accept_exhausted(rc) || skipped(rc))
+        hold_off(s);
+    return rc;
+}
+
 static int accept_next(weir_socket *s, weir_socket **ret, uint64_t deadline_ns)
 {
     for (;;) {
         bool rests = held_off(s) && weir_get_blocking(s);
-        int failed = rests ? -EMFILE : accept_one(s, ret);
+        int failed = rests ? -EMFILE : accept_some(s, ret);
         if (failed == 0 || (failed != -EAGAIN && !skipped(failed) && !accept_exhausted(failed)))
             return failed;
-        if (skipped(failed))
-            continue;
-        if (accept_exhausted(failed))
-            hold_off(s);
         int rc = wait_ready(s, WEIR_READABLE, deadline_ns, NEVER);
         if (rc < 0)
             return rc == -EAGAIN ? failed : rc;
@@ -132,11 +146,9 @@ int accept_try(weir_socket *s, weir_socket **ret)
 
     if (rc < 0)
         return rc;
-    do
-        rc = held_off(s) ? -EAGAIN : accept_one(s, ret);
-    while (skipped(rc));
-    if (accept_exhausted(rc))
-        hold_off(s);
+    rc = held_off(s) ? -EAGAIN : accept_some(s, ret);
+    if (skipped(rc))
+        rc = -EAGAIN;
     if (rc < 0 && socket_closed(s))
         rc = WEIR_ECLOSED;
     socket_leave(s, 0);

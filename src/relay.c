@@ -9,6 +9,7 @@
 
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <weir/inspect.h>
 #include <weir/limit.h>
 #include <weir/relay.h>
 #include <weir/task.h>
@@ -134,32 +135,30 @@ static void busy_end(struct way *w)
 }
 
 /* Whoever is told may take his time. */
-static void tell_moved(struct way *w, size_t n, bool just_now)
+static void tell_moved(struct way *w, size_t n)
 {
     const weir_relay_options *o = w->relay->options;
 
     busy_begin(w);
     o->moved(o->arg, w == &w->relay->there, n);
-    if (just_now)
-        stamp(w->relay, sys_now());
+    stamp(w->relay, sys_now());
     busy_end(w);
 }
 
-/* What comes when time is up already did not move just now: with TLS, a send counts what is still
- * to go when its limit passes. */
+/* With TLS, a send counts what is still to go when its limit passes: that did not move just now. */
 static void note_moved(struct way *w, size_t n)
 {
     const weir_relay_options *o = w->relay->options;
     int64_t limit_ms = idle_limit_ms(w->relay);
     uint64_t now_ns = limit_ms < 0 ? NEVER : sys_now();
-    bool just_now = now_ns < context_current()->deadline_ns;
+    bool just_now = limit_ms >= 0 && (!w->to->tls || now_ns < context_current()->deadline_ns);
 
     w->moved += n;
     w->lost -= n;
     if (just_now)
         stamp(w->relay, now_ns);
     if (o && o->moved) {
-        tell_moved(w, n, just_now);
+        tell_moved(w, n);
     } else if (limit_ms != w->limit_ms) {
         weir_scope_end(w->scope);
         (void)idle_begin(w);
@@ -341,7 +340,7 @@ static int carry_bytes(struct way *w)
 /* The writing end of a pipe has nothing to say, and poll(2) does not tell that it never will. */
 static bool is_mute(const weir_socket *s)
 {
-    return s->layer != &layer_plain && s->layer != &layer_file && weir_fd(s) >= 0 &&
+    return s->layer != &layer_plain && weir_fd(s) >= 0 &&
            (sys_get_flags(weir_fd(s)) & O_ACCMODE) == O_WRONLY;
 }
 
@@ -406,6 +405,7 @@ static int carry(void *arg)
     struct way *w = arg;
     struct relay *r = w->relay;
 
+    (void)weir_task_name("weir_relay");
     w->rc = carry_all(w);
     pthread_mutex_lock(&r->lock);
     if (--r->running == 0 || (w->rc < 0 && !takes_no_more(w->to, w->to_error)))

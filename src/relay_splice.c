@@ -58,11 +58,16 @@ static ssize_t try_in(weir_socket *s, struct transfer *t)
     return sys_splice(atomic_load_explicit(&s->fd, memory_order_relaxed), splice->fd, t->len);
 }
 
+/* It sends in pieces, and if one fails says how many bytes went before. With that the kernel has told
+ * a reset, which it does once. */
 static ssize_t try_out(weir_socket *s, struct transfer *t)
 {
     const struct splice *splice = (const struct splice *)t;
+    ssize_t n = sys_splice(splice->fd, atomic_load_explicit(&s->fd, memory_order_relaxed), t->len);
 
-    return sys_splice(splice->fd, atomic_load_explicit(&s->fd, memory_order_relaxed), t->len);
+    if (n > 0 && (size_t)n < t->len && s->receiving && stream_hung_up(s))
+        socket_note_reset(s);
+    return n;
 }
 
 ssize_t splice_in(weir_socket *from, struct pipe *p)

@@ -4,6 +4,7 @@
 #include "socket.h"
 #include "sys.h"
 
+#include <weir/inspect.h>
 #include <weir/limit.h>
 
 /* ---- what a server is made of ---------------------------------------------------------------- */
@@ -132,6 +133,8 @@ int64_t server_time_left(struct server *v)
 static int stop_at_signal(void *server)
 {
     struct server *v = *(struct server **)server;
+
+    (void)weir_task_name(SERVE_TASK_NAME);
     int rc = weir_signal_wait(v->options.stop);
 
     return rc > 0 ? -ECANCELED : rc;
@@ -141,13 +144,13 @@ static int stop_at_signal(void *server)
 static int start(struct server *v)
 {
     int rc = v->options.stop
-                 ? group_go_on(v->tasks, NULL, stop_at_signal, &v, sizeof(struct server *))
+                 ? group_go_on(v->tasks, NULL, stop_at_signal, &v, sizeof(struct server *), 0)
                  : 0;
 
     for (unsigned i = 0; i < v->count && rc == 0; i++) {
         struct acceptor *a = &v->acceptors[i];
         if (a->listener)
-            rc = group_go_on(v->tasks, a->loop, acceptor_run, &a, sizeof(struct acceptor *));
+            rc = group_go_on(v->tasks, a->loop, acceptor_run, &a, sizeof(struct acceptor *), 0);
     }
     return rc;
 }
@@ -176,23 +179,25 @@ static int run(struct server *v)
         return WEIR_ECLOSED;
     if (rc == -ECANCELED || rc == WEIR_EDEADLINE || (rc == 0 && failure == -ECANCELED))
         return 0;
+    if (rc == 0 && failure == -EINVAL)
+        return WEIR_ECLOSED; /* by somebody who shares the descriptor: shutdown(2) */
     return rc < 0 ? rc : failure;
 }
 
 int weir_serve(weir_socket *listener, int (*handler)(weir_socket *s, void *arg), void *arg,
                const weir_serve_options *options)
 {
-    weir_serve_options o = options ? *options : *WEIR_SERVE_OPTIONS();
+    const weir_serve_options *o = options ? options : WEIR_SERVE_OPTIONS();
     struct server *v = NULL;
-    int rc = !listener || !handler || o.size != sizeof o ? -EINVAL : 0;
+    int rc = !listener || !handler || o->size != sizeof *o ? -EINVAL : 0;
 
-    if (rc == 0 && o.stop)
-        rc = signal_check(o.stop);
+    if (rc == 0 && o->stop)
+        rc = signal_check(o->stop);
     if (rc == 0)
         rc = socket_enter(listener, 0);
     if (rc < 0)
         return rc;
-    rc = socket_phase(listener) == PHASE_LISTENING ? server_open(&v, listener, &o) : -EINVAL;
+    rc = socket_phase(listener) == PHASE_LISTENING ? server_open(&v, listener, o) : -EINVAL;
     if (rc == 0) {
         v->handler = handler;
         v->arg = arg;

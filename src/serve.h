@@ -22,7 +22,8 @@ struct acceptor {
     weir_socket *listener; /* NULL if it only gets what others accept */
     weir_group *connections;
     atomic_uint open;
-    bool starved; /* there was no room for the next, and that has been told (its task) */
+    unsigned forks; /* of the process that it belongs to */
+    bool starved;   /* there was no room for the next, and that has been told (its task) */
 };
 
 struct server {
@@ -39,6 +40,9 @@ struct server {
     unsigned count;
     struct acceptor acceptors[];
 };
+
+/* As dumps call the tasks of a server that are not its handlers'. */
+#define SERVE_TASK_NAME "weir_serve"
 
 /* The task of an acceptor: accepts until it is cancelled, then what is still in the queue, and ends
  * the listener. Returns why it stopped. */

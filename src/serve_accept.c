@@ -5,6 +5,7 @@
 #include "tls/tls.h"
 
 #include <netinet/in.h>
+#include <weir/inspect.h>
 #include <weir/limit.h>
 
 /* When a task cannot be started, the next connection is taken after this. */
@@ -134,12 +135,12 @@ static int converse(void *connection)
     weir_scope limit = weir_deadline_start(v->options.total_ms > 0 ? v->options.total_ms : -1);
     int rc = v->handler(n->s, v->arg);
     weir_scope_end(limit);
-    if (context_fork_count() != forks)
-        return rc; /* a child, where the server is the parent's */
-    if (rc < 0) {
+    if (rc < 0 && context_fork_count() == forks) {
         atomic_fetch_add(&counts.failed, 1);
         tell_failure(v, n->s, rc);
     }
+    if (context_fork_count() != forks)
+        return rc; /* a child, where the server is the parent's */
     move_out(n);
     return 0;
 }
@@ -162,6 +163,12 @@ static struct acceptor *place(struct acceptor *a)
     return !least->listener || own > fewest + fewest / 4 + 1 ? least : a;
 }
 
+/* Somebody who was told has forked, and come back there too: the server is the parent's. */
+static bool in_child(const struct acceptor *a)
+{
+    return context_fork_count() != a->forks;
+}
+
 static int begin(struct acceptor *a, weir_socket *s)
 {
     struct acceptor *to = place(a);
@@ -169,34 +176,35 @@ static int begin(struct acceptor *a, weir_socket *s)
 
     atomic_fetch_add(&counts.accepted, 1);
     move_in(to);
-    int rc = group_go_on(to->connections, to->loop, converse, &n, sizeof n);
+    int rc = group_go_on(to->connections, to->loop, converse, &n, sizeof n,
+                         (uintptr_t)a->server->handler);
     if (rc == 0) {
         a->starved = false;
         return 0;
     }
     tell_shortage(a, s, rc);
+    if (in_child(a))
+        return -ECANCELED;
     move_out(&n);
     return weir_sleep(REST_MS);
 }
 
 /* ---- accepting ------------------------------------------------------------------------------- */
 
-/* Never waits, but for a seat. 0, -EAGAIN if there is no connection, or why there is none. */
+/* With a seat taken. Does not wait. 0, -EAGAIN if there is no connection, or why there is none. */
 static int accept_one(struct acceptor *a)
 {
     weir_socket *s;
-    int rc = take_seat(a->server);
+    int rc = accept_try(a->listener, &s);
 
-    if (rc < 0)
-        return rc;
-    rc = accept_try(a->listener, &s);
     if (rc == 0)
         return begin(a, s);
-    give_seat(a->server);
     if (accept_exhausted(rc)) {
         tell_shortage(a, NULL, rc);
-        rc = -EAGAIN;
+        rc = in_child(a) ? -ECANCELED : -EAGAIN;
     }
+    if (!in_child(a))
+        give_seat(a->server);
     return rc;
 }
 
@@ -206,7 +214,9 @@ static int accept_until_cancelled(struct acceptor *a)
     int rc;
 
     do {
-        rc = accept_one(a);
+        rc = take_seat(a->server);
+        if (rc == 0)
+            rc = accept_one(a);
         if (rc == 0)
             rc = wait_begin(&unused_ns);
         else if (rc == -EAGAIN)
@@ -215,20 +225,33 @@ static int accept_until_cancelled(struct acceptor *a)
     return rc;
 }
 
+/* Those who find no seat now would be kept waiting by a server that ends. */
+static void accept_queue(struct acceptor *a)
+{
+    struct server *v = a->server;
+    unsigned i = 0;
+
+    while (i++ < QUEUE_MOST && weir_time_left() != 0 && !socket_closed(a->listener) &&
+           (!v->bell || sit_down(v)) && accept_one(a) == 0)
+        continue;
+}
+
 int acceptor_run(void *acceptor)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct acceptor *a = *(struct acceptor **)acceptor;
 
     pthread_once(&once, count_from_now);
+    (void)weir_task_name(SERVE_TASK_NAME);
+    a->forks = context_fork_count();
     int rc = accept_until_cancelled(a);
+    if (in_child(a))
+        return rc;
     weir_scope shield = weir_shield_start(server_time_left(a->server));
-
-    for (unsigned i = 0; i < QUEUE_MOST && weir_time_left() != 0 && !socket_closed(a->listener) &&
-                         accept_one(a) == 0;
-         i++)
-        continue;
+    accept_queue(a);
     weir_scope_end(shield);
+    if (in_child(a))
+        return rc;
     server_end_listener(a->server, a->listener);
     return rc;
 }
@@ -268,7 +291,7 @@ int listener_share(weir_socket *s, weir_socket **ret)
 {
     weir_socket *twin;
 
-    if (s->family == AF_UNIX)
+    if (s->family == AF_UNIX || s->adopted)
         return -EOPNOTSUPP;
     int rc = socket_new(&twin, s->family, s->type, s->protocol);
     if (rc < 0)

@@ -380,6 +380,7 @@ int weir_from_fd(weir_socket **ret, int fd)
         rc = socket_new(&s, k.family, k.type, k.protocol);
     if (rc < 0)
         return rc;
+    s->adopted = true;
     s->layer = k.layer;
     s->poll_first = k.poll_first;
     s->low_mark = k.low_mark;

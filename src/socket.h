@@ -70,6 +70,7 @@ struct weir_socket {
     int type, protocol;
     _Atomic int error; /* of a stream that is broken: returned by every later call; 0 if none */
     _Atomic uint8_t phase;
+    bool adopted;          /* by weir_from_fd: not all that is set there is known */
     bool adopted_blocking; /* O_NONBLOCK was off at adoption and is on now (lock) */
     bool connect_untold;   /* no call has said yet how the connect ended (lock) */
     atomic_bool low_mark;  /* SO_RCVLOWAT: what is there need not be reported */
@@ -309,6 +310,10 @@ void socket_break(weir_socket *s, int error);
 
 /* The program has fetched SO_ERROR itself, which takes it away from the stream. */
 void socket_note_error(weir_socket *s, const void *value, socklen_t length);
+/* The kernel has told of a reset, but the call has come to something else. */
+void socket_note_reset(weir_socket *s);
+/* Neither side can say any more. */
+bool stream_hung_up(const weir_socket *s);
 
 ssize_t transfer_recvmsg(weir_socket *s, struct transfer *t);
 ssize_t transfer_sendmsg(weir_socket *s, struct transfer *t);

@@ -49,6 +49,12 @@ void socket_note_error(weir_socket *s, const void *value, socklen_t length)
         socket_break(s, -error);
 }
 
+void socket_note_reset(weir_socket *s)
+{
+    if (!stream_error(s))
+        socket_break(s, -ECONNRESET);
+}
+
 /* What a call returns that moved nothing. */
 static __attribute__((noinline)) ssize_t failure(weir_socket *s, ssize_t n)
 {
@@ -115,7 +121,7 @@ static ssize_t persist(weir_socket *s, struct transfer *t, ssize_t n, unsigned d
     return n;
 }
 
-static bool hung_up(const weir_socket *s)
+bool stream_hung_up(const weir_socket *s)
 {
     static const struct timespec at_once = {0};
     struct pollfd fd = {.fd = s->fd};
@@ -131,7 +137,8 @@ static bool hung_up(const weir_socket *s)
 static void let_sender_tell(const weir_socket *s)
 {
     while (!stream_error(s) && !socket_closed(s) &&
-           atomic_load_explicit(&s->state, memory_order_acquire) & STATE_SENDING && hung_up(s))
+           atomic_load_explicit(&s->state, memory_order_acquire) & STATE_SENDING &&
+           stream_hung_up(s))
         wait_moment(MOMENT_NS);
 }
 

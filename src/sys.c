@@ -266,6 +266,13 @@ static void helpers_begin(void)
     pthread_atfork(NULL, NULL, helpers_gone);
 }
 
+void sys_thread_prepare(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, helpers_begin);
+}
+
 /* The 20th field of proc_pid_stat(5); the second may have spaces in it, and ends the last bracket.
  */
 int sys_threads(void)
@@ -301,7 +308,6 @@ int sys_sigaction(int signal, const struct sigaction *action, struct sigaction *
 
 int sys_thread(void *(*fn)(void *), void *arg)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all, before;
@@ -309,7 +315,6 @@ int sys_thread(void *(*fn)(void *), void *arg)
 
     if (rc < 0)
         return rc;
-    pthread_once(&once, helpers_begin);
     struct helper *helper = malloc(sizeof *helper);
     if (!helper)
         return -ENOMEM;
@@ -432,15 +437,16 @@ static void sigpipe_hold(struct sigpipe *held)
         sigpending(&held->pending);
 }
 
-/* A SIGPIPE that was pending before belongs to the program and stays; only one that the call has
- * raised is taken away. The kernel raises it for the calling thread, so nobody else can get it. */
-static void sigpipe_release(const struct sigpipe *held, ssize_t n)
+/* A SIGPIPE that was pending before belongs to the program and stays; only one that the call, which
+ * was to move `len` bytes, has raised is taken away. It may have moved some before that happened.
+ * The kernel raises it for the calling thread, so nobody else can get it. */
+static void sigpipe_release(const struct sigpipe *held, ssize_t n, size_t len)
 {
     static const struct timespec at_once = {0};
     sigset_t only;
 
     sigpipe_only(&only);
-    if (n == -EPIPE && !sigismember(&held->pending, SIGPIPE))
+    if ((n == -EPIPE || (n > 0 && (size_t)n < len)) && !sigismember(&held->pending, SIGPIPE))
         while (sigtimedwait(&only, NULL, &at_once) < 0 && errno == EINTR)
             continue;
     pthread_sigmask(SIG_SETMASK, &held->before, NULL);
@@ -455,7 +461,7 @@ ssize_t sys_write(int fd, const void *buf, size_t len)
         return n;
     sigpipe_hold(&held);
     n = sys_count(write(fd, buf, sys_amount(SYS_SEND, len)));
-    sigpipe_release(&held, n);
+    sigpipe_release(&held, n, len);
     return n;
 }
 
@@ -481,7 +487,7 @@ ssize_t sys_splice(int from_fd, int to_fd, size_t len)
         return n;
     sigpipe_hold(&held);
     n = sys_count(splice(from_fd, NULL, to_fd, NULL, sys_amount(SYS_SPLICE, len), flags));
-    sigpipe_release(&held, n);
+    sigpipe_release(&held, n, len);
     return n;
 }
 

@@ -184,6 +184,8 @@ int sys_fstat(int fd, struct stat *ret);
 int sys_dup_over(int fd, int target_fd); /* dup3, close-on-exec */
 int sys_get_flags(int fd);
 int sys_set_flags(int fd, int flags);
+/* Before the first sys_thread, and under no lock that is taken before a fork. */
+void sys_thread_prepare(void);
 int sys_thread(void *(*fn)(void *), void *arg); /* detached, all signals blocked */
 /* How many of these there are now, at least; and what never is the same again once that changes. */
 int sys_helpers(uint64_t *ret_moment);

@@ -155,6 +155,7 @@ static void in_child(void)
 static void register_handlers(void)
 {
     pthread_atfork(before_fork, after_fork, in_child);
+    sys_thread_prepare();
     system_init();
 }
 

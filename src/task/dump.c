@@ -100,10 +100,12 @@ static void text_socket(struct out *o, const struct seen_task *t)
 static void text_wait(struct out *o, const struct seen_task *t, uint64_t now_ns)
 {
     out_text(o, wait_text(t), strlen(wait_text(t)));
-    if (t->awaits == AWAITS_OFFLOAD)
-        out_format(o, " %s", out_function(o, t->object));
-    else if (names_object(t) && t->fd < 0)
+    if (t->awaits == AWAITS_OFFLOAD) {
+        out_text(o, " ", 1);
+        out_quoted(o, out_function(o, t->object));
+    } else if (names_object(t) && t->fd < 0) {
         out_format(o, " 0x%lx", (unsigned long)t->object);
+    }
     text_socket(o, t);
     out_format(o, ", since %llu ms", (unsigned long long)ms_between(t->since_ns, now_ns));
     if (t->until_ns != NEVER)
@@ -117,7 +119,7 @@ static void text_task(struct out *o, const struct seen_task *t, uint64_t now_ns)
     if (*t->name)
         out_quoted(o, t->name);
     else
-        out_format(o, "%s", out_function(o, t->fn));
+        out_quoted(o, out_function(o, t->fn));
     out_format(o, "%s%s: ", t->cancelled ? " (cancelled)" : "", t->shielded ? " (shielded)" : "");
     if (t->state == TASK_PARKED)
         text_wait(o, t, now_ns);
@@ -146,7 +148,7 @@ static const char *part_text(int state)
     case UNANSWERED:
         return ": has ended meanwhile";
     default:
-        return ": a task keeps the thread, no answer";
+        return ": busy, no answer";
     }
 }
 
@@ -159,8 +161,9 @@ static void text_part(struct out *o, const struct question *part, int state, uin
                    (unsigned long long)part->was_switches, part_text(state));
     if (state != ANSWERED)
         return;
-    for (size_t i = 0; i < part->seen.count; i++)
-        text_task(o, &part->seen.list[i], now_ns);
+    for (const struct seen_part *p = part->seen.first; p; p = p->next)
+        for (size_t i = 0; i < p->count; i++)
+            text_task(o, &p->list[i], now_ns);
     if (part->seen.cut)
         out_format(o, "    (no memory for more)\n");
 }
@@ -217,8 +220,9 @@ static void json_task(struct out *o, const struct seen_task *t, uint64_t now_ns)
 static void json_tasks(struct out *o, const struct question *part, int state, uint64_t now_ns)
 {
     json_open(o, "tasks", '[');
-    for (size_t i = 0; state == ANSWERED && i < part->seen.count; i++)
-        json_task(o, &part->seen.list[i], now_ns);
+    for (const struct seen_part *p = state == ANSWERED ? part->seen.first : NULL; p; p = p->next)
+        for (size_t i = 0; i < p->count; i++)
+            json_task(o, &p->list[i], now_ns);
     json_close(o, ']');
 }
 

@@ -131,6 +131,7 @@ struct job {
     size_t size;
     struct loop *loop; /* where it runs; NULL: as the group says */
     bool detached;     /* the caller's limit and shield do not hold for it */
+    uintptr_t shown;   /* the program's function that `fn` is for; 0: `fn` itself */
 };
 
 static struct loop *choose_loop(weir_group *g, const struct job *job)
@@ -167,6 +168,13 @@ static int start(weir_group *g, struct task *t)
     return rc;
 }
 
+static uintptr_t function_shown(const struct job *job)
+{
+    if (job->shown)
+        return job->shown;
+    return job->handler ? (uintptr_t)job->handler : (uintptr_t)job->fn;
+}
+
 static int go(weir_group *g, const struct job *job)
 {
     if (is_inherited(g))
@@ -180,6 +188,7 @@ static int go(weir_group *g, const struct job *job)
         t->arg = job->arg;
     t->handler = job->handler;
     t->socket = job->socket;
+    t->shown = function_shown(job);
     if (!job->detached)
         task_inherit(t);
     /* In the lock, so that the task cannot have ended, and its loop with it, before this is done
@@ -206,9 +215,11 @@ int weir_go_copy(weir_group *g, int (*fn)(void *), const void *arg, size_t size)
     return g && fn && size <= COPY_MAX && (arg || size == 0) ? go(g, &job) : -EINVAL;
 }
 
-int group_go_on(weir_group *g, struct loop *loop, int (*fn)(void *), const void *arg, size_t size)
+int group_go_on(weir_group *g, struct loop *loop, int (*fn)(void *), const void *arg, size_t size,
+                uintptr_t shown)
 {
-    const struct job job = {.fn = fn, .copied = arg, .size = size, .loop = loop, .detached = true};
+    const struct job job = {
+        .fn = fn, .copied = arg, .size = size, .loop = loop, .detached = true, .shown = shown};
 
     return go(g, &job);
 }

@@ -46,9 +46,15 @@ struct seen_task {
     bool threaded;
 };
 
+/* A loop does not copy what it has told: the list is in parts. */
+struct seen_part {
+    struct seen_part *next;
+    size_t count;
+    struct seen_task list[64];
+};
+
 struct seen_tasks {
-    struct seen_task *list;
-    size_t count, room;
+    struct seen_part *first, *last;
     bool cut; /* without memory for more */
 };
 struct seen_task *seen_more(struct seen_tasks *all);
@@ -75,7 +81,7 @@ struct question {
     unsigned loops, number;
     const char *loop_name; /* "": its tasks are threads, and it has answered already */
     pid_t tid;
-    uint64_t was_turns, was_switches;
+    uint64_t was_switches;
 };
 
 /* Who asks, and all that he asks. */

@@ -7,31 +7,42 @@
 #include <string.h>
 #include <weir/error.h>
 
-/* How long who asks is patient when nothing more is said; and how many tasks a loop tells of until
- * it goes on with what it has to do. */
-#define PATIENCE_NS (100 * NS_PER_MS)
-#define SLICE       256
+/* How long who asks is patient when nothing more is said, and with a loop that only runs other tasks;
+ * and how many tasks a loop tells of until it goes on with what it has to do. */
+#define PATIENCE_NS      (100 * NS_PER_MS)
+#define PATIENCE_MOST_NS (2 * NS_PER_S)
+#define SLICE            256
 /* So many questions that nobody waits for any more a loop is left with, and asked no more. */
 #define ABANDONED_MOST 4
 
 /* ---- what was seen --------------------------------------------------------------------------- */
 
+static struct seen_part *add_part(struct seen_tasks *all)
+{
+    struct seen_part *p = sys_alloc_unset(sizeof *p);
+
+    if (!p) {
+        all->cut = true;
+        return NULL;
+    }
+    p->next = NULL;
+    p->count = 0;
+    if (all->last)
+        all->last->next = p;
+    else
+        all->first = p;
+    return all->last = p;
+}
+
 struct seen_task *seen_more(struct seen_tasks *all)
 {
-    if (all->count == all->room) {
-        size_t room = all->room ? all->room * 2 : 16;
-        struct seen_task *list = sys_alloc_unset(room * sizeof *list);
-        if (!list) {
-            all->cut = true;
-            return NULL;
-        }
-        if (all->count)
-            memcpy(list, all->list, all->count * sizeof *list);
-        free(all->list);
-        all->list = list;
-        all->room = room;
-    }
-    struct seen_task *seen = &all->list[all->count++];
+    struct seen_part *p = all->last;
+
+    if (!p || p->count == sizeof p->list / sizeof *p->list)
+        p = add_part(all);
+    if (!p)
+        return NULL;
+    struct seen_task *seen = &p->list[p->count++];
     *seen = (struct seen_task){.fd = -1, .until_ns = NEVER};
     return seen;
 }
@@ -51,8 +62,11 @@ static void release(struct inquiry *q)
 
 static void forget_seen(struct question *question)
 {
-    free(question->seen.list);
-    question->seen = (struct seen_tasks){.list = NULL};
+    for (struct seen_part *p = question->seen.first, *next; p; p = next) {
+        next = p->next;
+        free(p);
+    }
+    question->seen = (struct seen_tasks){.first = NULL};
 }
 
 static void settle(struct question *question, int state)
@@ -193,7 +207,6 @@ static void ask(struct loop *l, struct question *question)
     question->number = l->number;
     question->loop_name = l->ops->name;
     question->tid = atomic_load_explicit(&l->tid, memory_order_relaxed);
-    question->was_turns = loop_counted(&l->turns);
     question->was_switches = loop_counted(&l->switches);
     if (atomic_load(&l->abandoned) >= ABANDONED_MOST) {
         leave_unasked(question);
@@ -255,20 +268,34 @@ static int sleep_until(struct inquiry *q, uint64_t until_ns)
     return rc;
 }
 
-/* A sleep may end for no reason: only what has been said makes patient again. (lock) */
+/* What has been said, and how many tasks have run where nothing has been said yet. (lock) */
+static uint64_t progress(const struct inquiry *q)
+{
+    uint64_t all = q->progress;
+
+    for (unsigned i = 0; i < q->count; i++)
+        if (q->questions[i].state == ASKED)
+            all += loop_counted(&q->questions[i].loop->switches);
+    return all;
+}
+
+/* A sleep may end for no reason: only progress makes patient again. (lock) */
 static void be_patient(struct inquiry *q)
 {
-    uint64_t heard, until_ns, now_ns = sys_now();
+    uint64_t said = 0, heard, last_ns = 0, now_ns = sys_now();
     int rc = 0;
 
     do {
-        heard = q->progress;
-        until_ns = now_ns + PATIENCE_NS;
+        if (!last_ns || q->progress != said)
+            last_ns = now_ns + PATIENCE_MOST_NS;
+        said = q->progress;
+        heard = progress(q);
+        uint64_t until_ns = now_ns + PATIENCE_NS;
         while (rc >= 0 && q->open && now_ns < until_ns) {
             rc = sleep_until(q, until_ns);
             now_ns = sys_now();
         }
-    } while (rc >= 0 && q->open && q->progress != heard);
+    } while (rc >= 0 && q->open && now_ns < last_ns && progress(q) != heard);
 }
 
 static void wait_for_answers(struct inquiry *q)

@@ -78,7 +78,7 @@ static void see_kept(const struct task *t, struct seen_task *seen)
 {
     seen->self = t;
     seen->group = t->group;
-    seen->fn = t->handler ? (uintptr_t)t->handler : (uintptr_t)t->fn;
+    seen->fn = t->shown;
     memcpy(seen->name, t->name, sizeof seen->name);
     seen->cancelled = atomic_load_explicit(&t->context.cancelled, memory_order_relaxed);
 }
@@ -108,6 +108,7 @@ static void see_thread(const struct task *t, struct seen_task *seen)
     seen->object = atomic_load_explicit(&t->context.awaited, memory_order_relaxed);
     seen->until_ns = atomic_load_explicit(&t->until_ns, memory_order_relaxed);
     see_addresses(atomic_load_explicit(&t->awaited_fd, memory_order_relaxed), seen);
+    atomic_thread_fence(memory_order_acquire);
     if (atomic_load(&t->context.stamp) == stamp &&
         atomic_load_explicit(&t->sleeps, memory_order_relaxed) == sleeps) {
         seen->state = TASK_PARKED;

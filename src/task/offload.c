@@ -54,6 +54,7 @@ static void after_fork_in_child(void)
 static void first_use(void)
 {
     pthread_atfork(before_fork, after_fork_here, after_fork_in_child);
+    sys_thread_prepare();
 }
 
 /* ---- the queue ------------------------------------------------------------------------------- */

@@ -78,6 +78,7 @@ static int run_threads(struct run *run)
     if (!t)
         return -ENOMEM;
     t->arg = run->arg;
+    t->shown = (uintptr_t)run->main;
     task_inherit(t);
     context_nest(run->outer, &t->context);
     context_here = &t->context;
@@ -205,6 +206,7 @@ static int run_tasks(struct run *run, const struct settings *settings)
         rc = -ENOMEM;
     if (rc == 0) {
         t->arg = run;
+        t->shown = (uintptr_t)run->main;
         task_inherit(t);
         context_nest(run->outer, &t->context);
         run_task_starts(run);

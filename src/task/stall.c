@@ -65,7 +65,16 @@ static bool has_room(const struct loop *l, const struct task *t, const ucontext_
 
     if (!(handlers->ss_flags & SS_DISABLE) && !has_room_above(handlers->ss_sp, handlers->ss_size))
         return false;
-    return !t || has_room_above(t->stack.low, l->run->stacks.stack_size);
+    return has_room_above(t->stack.low, l->run->stacks.stack_size);
+}
+
+int stall_trace(const struct loop *l, const ucontext_t *interrupted, void **frames, int most)
+{
+    const struct task *t = l->running;
+
+    if (!t || switch_begun(&t->fiber.point, interrupted) || !has_room(l, t, interrupted))
+        return 0;
+    return backtrace(frames, most);
 }
 
 static void take_place(const struct loop *l, const void *context)
@@ -77,10 +86,10 @@ static void take_place(const struct loop *l, const void *context)
     place.fn = 0;
     if (t) {
         memcpy(place.name, t->name, sizeof place.name);
-        place.fn = t->handler ? (uintptr_t)t->handler : (uintptr_t)t->fn;
+        place.fn = t->shown;
     }
     place.at = interrupted_at(context);
-    place.count = has_room(l, t, context) ? backtrace(place.frames, FRAMES_MAX) : 0;
+    place.count = place.same ? stall_trace(l, context, place.frames, FRAMES_MAX) : 0;
 }
 
 /* Once the answer is given the watcher may close the descriptor. */
@@ -130,6 +139,13 @@ int stall_begin(int signal)
     return 0;
 }
 
+static void release(void)
+{
+    sys_close(place.told_fd);
+    place.told_fd = -1;
+    place.signal = 0;
+}
+
 /* A signal may still be on its way to a thread: its usual effect could be the end of the process.
  * So where that was, it is ignored from now on. */
 static void give_signal_back(void)
@@ -141,21 +157,16 @@ static void give_signal_back(void)
 
 void stall_end(void)
 {
-    if (!place.signal)
-        return;
-    give_signal_back();
-    sys_close(place.told_fd);
-    place.told_fd = -1;
-    place.signal = 0;
+    if (place.signal)
+        give_signal_back();
+    release();
 }
 
 void stall_forget(void)
 {
     if (place.signal)
         (void)sys_sigaction(place.signal, &place.before, NULL);
-    sys_close(place.told_fd);
-    place.told_fd = -1;
-    place.signal = 0;
+    release();
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -232,6 +243,7 @@ static bool find(const weir_watch_options *o, uint64_t period_ns, struct stall *
 static bool take_answer(void)
 {
     struct pollfd told = {.fd = place.told_fd, .events = POLLIN};
+    static const struct timespec moment = {.tv_nsec = NS_PER_MS};
     struct timespec left;
     int wanted = WANTED;
 
@@ -239,7 +251,7 @@ static bool take_answer(void)
     if (atomic_compare_exchange_strong(&place.state, &wanted, IDLE))
         return false;
     while (atomic_load(&place.state) != TAKEN)
-        sys_yield();
+        (void)sys_poll(NULL, 0, &moment);
     sys_eventfd_drain(place.told_fd);
     return place.same;
 }
@@ -261,7 +273,9 @@ static void write_trace(struct out *o, int first)
     for (int i = first; i < place.count; i++) {
         uintptr_t at = (uintptr_t)place.frames[i];
         name_place(i > first ? at - 1 : at, name);
-        out_format(o, "    %s\n", name);
+        out_format(o, "    ");
+        out_quoted(o, name);
+        out_text(o, "\n", 1);
     }
 }
 
@@ -275,8 +289,10 @@ static void write_report(struct out *o, const weir_report *r, int first)
         out_format(o, "a task");
     }
     out_format(o, " has kept the thread for %llu ms", (unsigned long long)r->for_ms);
-    if (r->place)
-        out_format(o, ", at %s", r->place);
+    if (r->place) {
+        out_format(o, ", at ");
+        out_quoted(o, r->place);
+    }
     out_text(o, "\n", 1);
     if (r->place)
         write_trace(o, first);

@@ -28,6 +28,9 @@
  *     switch_registers(from, to)
  *                            stops at `from`, goes on at `to`
  *     switch_stopped_at(p)   the stack pointer there; NULL if it is not known
+ *     switch_begun(p, context)
+ *                            a thread that was interrupted, which has that context, may be in the
+ *                            middle of a switch to `p`: its registers are of two stacks
  *     switch_call(p, fn, arg)
  *                            calls `fn(arg)` on the stack that is stopped at `p`, below what is on
  *                            it, which stays as it is; `fn` returns and switches to nowhere */

@@ -10,6 +10,7 @@ switch_begin:
         .cfi_startproc
         .cfi_undefined x30
         hint    #36                     /* bti j */
+        mov     x17, xzr                /* see switch_begun */
         ldp     x1, x0, [sp]
         mov     x30, xzr
         blr     x1

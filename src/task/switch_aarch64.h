@@ -8,8 +8,10 @@
 #ifndef TASK_SWITCH_AARCH64_H
 #define TASK_SWITCH_AARCH64_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <ucontext.h>
 
 struct switch_point {
     void *sp, *pc, *fp; /* x29 may be a frame pointer, which cannot be declared as spoiled */
@@ -74,7 +76,8 @@ __attribute__((always_inline)) static inline void switch_registers(struct switch
                      "mov  sp, x10\n\t"
                      "br   x17\n"
                      "2:\t"
-                     "hint #36" /* bti j */
+                     "hint #36\n\t" /* bti j */
+                     "mov  x17, xzr"
                      : "+r"(x0), "+r"(x1)
                      :
                      : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
@@ -88,6 +91,12 @@ __attribute__((always_inline)) static inline void switch_registers(struct switch
 static inline const char *switch_stopped_at(const struct switch_point *p)
 {
     return p->sp;
+}
+
+/* Before the registers are of two stacks x17 is where it goes, and nothing as soon as it is there. */
+static inline bool switch_begun(const struct switch_point *p, const ucontext_t *interrupted)
+{
+    return (void *)interrupted->uc_mcontext.regs[17] == p->pc;
 }
 
 static inline void switch_call(const struct switch_point *p, void (*fn)(void *), void *arg)

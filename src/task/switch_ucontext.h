@@ -2,6 +2,7 @@
 #ifndef TASK_SWITCH_UCONTEXT_H
 #define TASK_SWITCH_UCONTEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <ucontext.h>
 
@@ -22,6 +23,14 @@ static inline const char *switch_stopped_at(const struct switch_point *p)
 {
     (void)p;
     return NULL;
+}
+
+/* That is so for some instructions of swapcontext(3), and cannot be told. */
+static inline bool switch_begun(const struct switch_point *p, const ucontext_t *interrupted)
+{
+    (void)p;
+    (void)interrupted;
+    return false;
 }
 
 /* Where a stack has stopped is not known: the caller's has to do. */

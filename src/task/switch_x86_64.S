@@ -11,6 +11,7 @@ switch_begin:
         .cfi_startproc
         .cfi_undefined %rip
         endbr64
+        xorl    %edx, %edx              /* see switch_begun */
         movq    (%rsp), %rax
         movq    8(%rsp), %rdi
         movq    $0, (%rsp)

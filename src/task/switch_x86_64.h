@@ -10,8 +10,10 @@
 #ifndef TASK_SWITCH_X86_64_H
 #define TASK_SWITCH_X86_64_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <ucontext.h>
 
 struct switch_point {
     void *sp, *pc, *bp; /* rbp may be a frame pointer, which cannot be declared as spoiled */
@@ -99,7 +101,8 @@ __attribute__((always_inline)) static inline void switch_registers(struct switch
                      "ldmxcsr 24(%1)\n\t"
                      "jmp     2b\n"
                      "6:\t"
-                     "endbr64"
+                     "endbr64\n\t"
+                     "xorl    %%edx, %%edx"
                      : "+D"(from), "+S"(to)
                      :
                      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
@@ -112,6 +115,12 @@ __attribute__((always_inline)) static inline void switch_registers(struct switch
 static inline const char *switch_stopped_at(const struct switch_point *p)
 {
     return p->sp;
+}
+
+/* Before the registers are of two stacks rdx is where it goes, and nothing as soon as it is there. */
+static inline bool switch_begun(const struct switch_point *p, const ucontext_t *interrupted)
+{
+    return (void *)interrupted->uc_mcontext.gregs[REG_RDX] == p->pc;
 }
 
 static inline void switch_call(const struct switch_point *p, void (*fn)(void *), void *arg)

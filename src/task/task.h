@@ -47,6 +47,7 @@ struct task {
     void *arg;
     int (*handler)(weir_socket *s, void *arg); /* of weir_go_socket, instead of fn */
     weir_socket *socket;                       /* closed when the handler has returned */
+    uintptr_t shown;                           /* the program's function, for dumps */
 
     weir_group *group;           /* NULL: the main task of a run */
     struct task *next_in_group;  /* (group) */
@@ -169,8 +170,9 @@ void thread_task_goes_on(struct context *c);
 /* ---- group.c --------------------------------------------------------------------------------- */
 
 /* As weir_go_copy, on that loop of the group's run (NULL: as the group says), and under no limit or
- * shield of the caller. */
-int group_go_on(weir_group *g, struct loop *loop, int (*fn)(void *), const void *arg, size_t size);
+ * shield of the caller. `shown` is the program's function that `fn` calls, for dumps; 0: none. */
+int group_go_on(weir_group *g, struct loop *loop, int (*fn)(void *), const void *arg, size_t size,
+                uintptr_t shown);
 
 /* Runs what a task is for, and leaves the group. The caller releases the rest. Returns the task's
  * result. */

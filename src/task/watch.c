@@ -3,6 +3,7 @@
 #include "watch.h"
 
 #include "../clock.h"
+#include "../context.h"
 #include "../story.h"
 #include "../sys.h"
 
@@ -57,6 +58,7 @@ static void after_fork_in_child(void)
 static void first_use(void)
 {
     pthread_atfork(before_fork, after_fork_here, after_fork_in_child);
+    sys_thread_prepare();
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */
@@ -125,13 +127,15 @@ static void look(weir_watch_options *o, int signal_fd, uint64_t period_ns)
         deadlock_look(o);
 }
 
-/* What belongs to the watch stays as it is while the thread is there. */
+/* What belongs to the watch stays as it is while the thread is there. If a callback forks and comes
+ * back in the child too, there is nobody there to watch. */
 static void *watch_main(void *arg)
 {
     weir_watch_options *o = &watch.options;
     struct pollfd fds[] = {{.fd = watch.end_fd, .events = POLLIN},
                            {.fd = watch.signal_fd, .events = POLLIN}};
     uint64_t each_ns = period_ns(o);
+    unsigned forks = context_fork_count();
 
     (void)arg;
     stall_look_anew();
@@ -140,6 +144,8 @@ static void *watch_main(void *arg)
         uint64_t until_ns = each_ns == NEVER ? NEVER : sys_now() + each_ns;
         if (sys_poll(fds, 2, clock_left(until_ns, &left)) >= 0 && !fds[0].revents)
             look(o, fds[1].revents ? fds[1].fd : -1, each_ns);
+        if (context_fork_count() != forks)
+            sys_exit_child(0);
     }
     pthread_mutex_lock(&watch.lock);
     watch.there = false;
@@ -205,7 +211,7 @@ static int begin(const weir_watch_options *o)
         rc = sys_thread(watch_main, NULL);
     if (rc < 0) {
         close_all();
-        stall_end();
+        stall_forget();
         return rc;
     }
     watch.there = true;

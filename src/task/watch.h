@@ -4,14 +4,20 @@
 
 #include "inspect.h"
 
+#include <ucontext.h>
+
 /* ---- stall.c --------------------------------------------------------------------------------- */
 
 /* Takes the signal (0: none) by which a thread is asked where it is: 0 or -errno; and gives it
  * back. */
 int stall_begin(int signal);
 void stall_end(void);
-/* In a child after fork: the handler is not the child's, if it is there. */
+/* The same where no thread has been asked: in a child after fork, or if the watch does not begin. */
 void stall_forget(void);
+
+/* In a handler of the loop's thread: which calls lead to where it was interrupted, as backtrace(3).
+ * 0 if that cannot be told. */
+int stall_trace(const struct loop *l, const ucontext_t *interrupted, void **frames, int most);
 
 /* What other watchers have told is told again. */
 void stall_look_anew(void);

@@ -3,7 +3,9 @@
 #include "support/dumped.h"
 #include "support/ground.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- a loop that has no time ----------------------------------------------------------------- */
@@ -245,6 +247,117 @@ static void children_of_storms_do_not_hang(void)
     pthread_join(thread, NULL);
 }
 
+/* ---- a loop that has much to do -------------------------------------------------------------- */
+
+static int works_and_gives_way(void *arg)
+{
+    (void)arg;
+    atomic_store(&computes, true);
+    while (!atomic_load(&may_end)) {
+        ground_hold_up(5);
+        EXPECT(weir_yield(), 0);
+    }
+    return 0;
+}
+
+static int works(void *arg)
+{
+    weir_group *g = group_open();
+    for (int i = 0; i < 64; i++)
+        EXPECT(weir_go(g, works_and_gives_way, arg), 0);
+    group_end(g);
+    return 0;
+}
+
+static void *working_run(void *arg)
+{
+    EXPECT(weir_run(works, arg, WEIR_RUN_OPTIONS(.max_loops = 1), NULL), 0);
+    return NULL;
+}
+
+/* Its turn takes three times as long as one that says nothing is waited for. */
+static void long_turns_are_waited_for(void)
+{
+    pthread_t thread;
+    atomic_store(&computes, false);
+    atomic_store(&may_end, false);
+    EXPECT(pthread_create(&thread, NULL, working_run, NULL), 0);
+    while (!atomic_load(&computes))
+        give_way();
+    char *json = dumped_json();
+    EXPECT(dumped_times_in(json, "\"state\":\"busy\""), 0);
+    CHECK(dumped_times_in(json, "\"task\"") > 64);
+    free(json);
+    atomic_store(&may_end, true);
+    pthread_join(thread, NULL);
+}
+
+/* ---- whose tasks they are -------------------------------------------------------------------- */
+
+static atomic_bool handles;
+
+static int handle(weir_socket *s, void *unused)
+{
+    char byte;
+    (void)unused;
+    atomic_store(&handles, true);
+    return (int)weir_recv(s, &byte, 1);
+}
+
+static int serve(void *listener)
+{
+    return weir_serve(listener, handle, NULL, NULL);
+}
+
+/* How often a dump has a task of that function, which is static. */
+static unsigned tasks_of(uintptr_t fn)
+{
+    Dl_info info;
+    char part[256];
+    CHECK(dladdr((const void *)fn, &info));
+    const char *slash = strrchr(info.dli_fname, '/');
+    snprintf(part, sizeof part, "\"function\":\"%s+0x%lx\"", slash ? slash + 1 : info.dli_fname,
+             (unsigned long)(fn - (uintptr_t)info.dli_fbase));
+    return dumped_times(part);
+}
+
+/* A server shows the program's handler, not what weir runs it in; its other tasks say whose they
+ * are. */
+static void handlers_of_servers_are_told(void)
+{
+    weir_group *g = group_open();
+    weir_socket *listener = NULL, *s = NULL;
+    weir_address where;
+    atomic_store(&handles, false);
+    EXPECT(weir_listen_on(&listener, "tcp://127.0.0.1:0", NULL), 0);
+    EXPECT(weir_local_address(listener, &where), 0);
+    EXPECT(weir_go(g, serve, listener), 0);
+    EXPECT(weir_socket_open(&s, AF_INET, SOCK_STREAM, 0), 0);
+    EXPECT(weir_connect_address(s, &where), 0);
+    while (!atomic_load(&handles))
+        give_way();
+    EXPECT(tasks_of((uintptr_t)handle), 1);
+    EXPECT(tasks_of((uintptr_t)serve), 1);
+    CHECK(dumped_times("\"name\":\"weir_serve\"") >= 1);
+    weir_close(s);
+    weir_group_cancel(g);
+    weir_group_close(g);
+    weir_close(listener);
+}
+
+static int first(void *ret)
+{
+    *(unsigned *)ret = tasks_of((uintptr_t)first);
+    return 0;
+}
+
+static void main_tasks_are_told(void)
+{
+    unsigned count = 0;
+    EXPECT(weir_run(first, &count, ground_options(), NULL), 0);
+    EXPECT(count, 1);
+}
+
 static const struct ground_test tests[] = {
     GROUND_TEST(IN_RUNS, busy_loops_are_shown_as_such),
     GROUND_TEST(BEFORE_RUN, late_answers_are_nobodys),
@@ -253,6 +366,9 @@ static const struct ground_test tests[] = {
     GROUND_TEST(BEFORE_RUN, all_loops_are_told),
     GROUND_TEST(BEFORE_RUN, storms_are_looked_at),
     GROUND_TEST(BEFORE_RUN, children_of_storms_do_not_hang),
+    GROUND_TEST(BEFORE_RUN, long_turns_are_waited_for),
+    GROUND_TEST(IN_RUNS, handlers_of_servers_are_told),
+    GROUND_TEST(BEFORE_RUN, main_tasks_are_told),
 };
 
 int main(int argc, char **argv)

@@ -92,7 +92,7 @@ static void abandoned_questions_do_not_pile_up(void)
         EXPECT(dumped_times("\"state\":\"busy\""), 1);
     for (const struct question *at = atomic_load(&l->asked); at; at = at->next, count++)
         for (unsigned i = 0; i < at->inquiry->count; i++)
-            CHECK(at->inquiry->questions[i].seen.list == NULL);
+            CHECK(at->inquiry->questions[i].seen.first == NULL);
     CHECK(count > 0 && count < 10);
     atomic_store(&may_end, true);
     while (atomic_load(&l->abandoned))

@@ -266,6 +266,28 @@ static void ended_at_any_moment(void)
     }
 }
 
+/* It is not read, and that is no failure. */
+static void file_that_can_only_be_written(void)
+{
+    char path[] = "/tmp/weir-relay-XXXXXX", got[6] = "";
+    struct line l = {.options = *WEIR_RELAY_OPTIONS()};
+    int fd = mkstemp(path), to = open(path, O_WRONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && to >= 0);
+    line_tcp_pair(l.near);
+    line_tcp_pair(l.far);
+    weir_close(l.far[0]);
+    l.far[0] = adopt(to);
+    EXPECT(weir_send(l.near[0], "hello", 5), 5);
+    EXPECT(weir_shutdown(l.near[0], SHUT_WR), 0);
+    EXPECT(line_relay(&l), 0);
+    EXPECT(l.result.a_to_b, 5);
+    EXPECT(pread(fd, got, 5, 0), 5);
+    EXPECT(strcmp(got, "hello"), 0);
+    close(fd);
+    unlink(path);
+    line_close(&l);
+}
+
 int main(int argc, char **argv)
 {
     static const struct ground_test tests[] = {
@@ -275,6 +297,7 @@ int main(int argc, char **argv)
         GROUND_TEST(EVERYWHERE, without_a_pipe_it_goes_on),
         GROUND_TEST(EVERYWHERE, adopted_sockets),
         GROUND_TEST(EVERYWHERE, pipes),
+        GROUND_TEST(EVERYWHERE, file_that_can_only_be_written),
         GROUND_TEST(EVERYWHERE, shortages),
         GROUND_TEST(EVERYWHERE, ended_at_any_moment),
     };

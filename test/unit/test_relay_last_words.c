@@ -1,8 +1,12 @@
 /* What was said before a reset arrives before it. */
+#include "relay_splice.h"
 #include "support/ground.h"
 #include "support/relay_line.h"
+#include "sys.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 static int relay_and_close(void *line)
 {
@@ -56,6 +60,62 @@ static void a_reset_comes_after_what_was_said(void)
     EXPECT(other.rc, -ECONNRESET);
     EXPECT(l.result.b_error, -ECONNRESET);
     free(bytes);
+    line_close(&l);
+}
+
+/* ---- a reset that nobody is told of ---------------------------------------------------------- */
+
+#define MUCH ((size_t)512 * 1024)
+
+struct splicing {
+    weir_socket *to;
+    struct pipe pipe;
+    ssize_t moved;
+};
+
+static void *splices(void *arg)
+{
+    struct splicing *s = arg;
+    s->moved = splice_out(s->to, &s->pipe, MUCH);
+    return NULL;
+}
+
+/* Blocks, so that one call sends again and again. */
+static void fill_pipe(struct splicing *s, int fd)
+{
+    static char bytes[MUCH];
+    int fds[2];
+    EXPECT(sys_pipe(fds), 0);
+    CHECK(sys_pipe_size(fds[1], MUCH) >= 0);
+    EXPECT(write(fds[1], bytes, MUCH), MUCH);
+    s->pipe = (struct pipe){.in = fds[1], .out = fds[0], .size = MUCH};
+    EXPECT(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
+}
+
+/* While a splice goes on it is told to nobody but that, which says how much has gone. Then the
+ * socket tells. */
+static void a_reset_in_a_splice_is_no_end(void)
+{
+    static const struct linger reset = {.l_onoff = 1};
+    struct line l = {.options = *WEIR_RELAY_OPTIONS()};
+    pthread_t thread;
+    char byte;
+    int there = 0;
+    line_tcp_pair(l.near);
+    line_tcp_pair(l.far);
+    struct splicing s = {.to = l.near[1]};
+    fill_pipe(&s, weir_fd(s.to));
+    EXPECT(pthread_create(&thread, NULL, splices, &s), 0);
+    while (there == 0)
+        EXPECT(ioctl(weir_fd(l.near[0]), FIONREAD, &there), 0);
+    EXPECT(weir_set_option(l.near[0], SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    EXPECT(weir_close(l.near[0]), 0);
+    l.near[0] = NULL;
+    pthread_join(thread, NULL);
+    CHECK(s.moved > 0 && (size_t)s.moved < MUCH);
+    EXPECT(weir_recv(s.to, &byte, 1), -ECONNRESET);
+    EXPECT(weir_send(s.to, &byte, 1), -ECONNRESET);
+    pipe_close(&s.pipe);
     line_close(&l);
 }
 
@@ -129,6 +189,7 @@ int main(int argc, char **argv)
 {
     static const struct ground_test tests[] = {
         GROUND_TEST(EVERYWHERE, a_reset_comes_after_what_was_said),
+        GROUND_TEST(ONCE, a_reset_in_a_splice_is_no_end),
         GROUND_TEST(EVERYWHERE, last_words_are_not_idle),
     };
     return ground_main(argc, argv, "relay last words", tests, sizeof tests / sizeof *tests);

@@ -252,6 +252,95 @@ static void no_descriptor_for_signals(void)
     EXPECT(weir_close(listener), 0);
 }
 
+/* ---- forks ----------------------------------------------------------------------------------- */
+
+static atomic_int child;
+
+static void forks(void *arg, weir_socket *s, int rc)
+{
+    (void)arg;
+    (void)s;
+    EXPECT(rc, -EDOM);
+    pid_t pid = fork();
+    if (pid != 0)
+        atomic_store(&child, (int)pid);
+}
+
+static int fails(weir_socket *s, void *unused)
+{
+    (void)s;
+    (void)unused;
+    return -EDOM;
+}
+
+static int serves(void *listener)
+{
+    return weir_serve(listener, fails, NULL,
+                      WEIR_SERVE_OPTIONS(.failed = forks, .max_connections = 1));
+}
+
+/* In the child, where the server is the parent's, that is the end. */
+static void who_is_told_may_fork(void)
+{
+    weir_group *g = group_open();
+    weir_socket *listener = listener_of("tcp://127.0.0.1:0"), *c;
+    weir_address where;
+    atomic_store(&child, 0);
+    EXPECT(weir_local_address(listener, &where), 0);
+    EXPECT(weir_go(g, serves, listener), 0);
+    EXPECT(weir_socket_open(&c, AF_INET, SOCK_STREAM, 0), 0);
+    EXPECT(weir_connect_address(c, &where), 0);
+    until(&child, 1);
+    child_ends(atomic_load(&child), 1);
+    EXPECT(weir_close(c), 0);
+    EXPECT(weir_group_cancel(g), 0);
+    group_end(g);
+    EXPECT(weir_close(listener), 0);
+}
+
+/* ---- refused ---------------------------------------------------------------------------------- */
+
+static int not_permitted(enum sys_call call)
+{
+    return call == SYS_ACCEPT ? -EPERM : 0;
+}
+
+/* As a filter of system calls may have it: each call takes nothing out of the queue. */
+static void accept_that_is_not_permitted(void)
+{
+    static const struct sys_faults faults = {.error = not_permitted};
+    struct serving sv = {.handler = echoes};
+    serving_begin(&sv);
+    EXPECT(weir_sleep(1), 0);
+    sys_faults = &faults;
+    weir_socket *c = visitor(&sv);
+    EXPECT(weir_sleep(1), 0);
+    sys_faults = NULL;
+    visitor_asks(c);
+    EXPECT(weir_close(c), 0);
+    serving_end(&sv);
+}
+
+/* A server that ends does not listen as long as its last handler runs. */
+static void full_server_that_ends_refuses(void)
+{
+    struct serving sv = {.handler = echoes, .options = {.max_connections = 1, .drain_ms = LONG_MS}};
+    serving_begin(&sv);
+    weir_socket *in = visitor(&sv);
+    visitor_asks(in);
+    serving_cancel(&sv);
+    for (int rc = 0; rc != -ECONNREFUSED;) {
+        weir_socket *c;
+        EXPECT(weir_socket_open(&c, AF_INET, SOCK_STREAM, 0), 0);
+        rc = weir_connect_address(c, &sv.where);
+        EXPECT(weir_close(c), 0);
+    }
+    visitor_asks(in);
+    EXPECT(weir_close(in), 0);
+    EXPECT(serving_result(&sv), 0);
+    EXPECT(atomic_load(&sv.begun), 1);
+}
+
 int main(int argc, char **argv)
 {
     static const struct ground_test tests[] = {
@@ -268,6 +357,9 @@ int main(int argc, char **argv)
         GROUND_TEST(EVERYWHERE, listener_that_is_aborted_already),
         GROUND_TEST(EVERYWHERE, after_the_end_the_listener_is_aborted),
         GROUND_TEST(EVERYWHERE, no_descriptor_for_signals),
+        GROUND_TEST(EVERYWHERE, who_is_told_may_fork),
+        GROUND_TEST(EVERYWHERE, accept_that_is_not_permitted),
+        GROUND_TEST(EVERYWHERE, full_server_that_ends_refuses),
     };
     sigset_t blocked;
     sigemptyset(&blocked);

@@ -56,6 +56,29 @@ static void unix_connections_are_spread_evenly(void)
     on_loops(LOOPS, spread_over_unix);
 }
 
+/* What the program has set on the descriptor no other would have. */
+static void spread_over_adopted(void)
+{
+    struct serving sv = {.handler = stays_and_echoes};
+    weir_socket *listener, *adopted;
+    EXPECT(weir_listen_on(&listener, "tcp://127.0.0.1:0", NULL), 0);
+    EXPECT(weir_from_fd(&adopted, dup(weir_fd(listener))), 0);
+    EXPECT(weir_close(listener), 0);
+    serving_listen_on(&sv, adopted);
+    serving_start(&sv);
+    crowd_comes(&sv);
+    EXPECT(listeners_at(&sv), 1);
+    check_that_it_is_even();
+    crowd_asks_and_leaves();
+    until(&sv.ended, CROWD);
+    serving_end(&sv);
+}
+
+static void adopted_listeners_stay_alone(void)
+{
+    on_loops(LOOPS, spread_over_adopted);
+}
+
 static void stay_here(void)
 {
     struct serving sv = {.handler = stays_and_echoes, .options.loops = 1};
@@ -213,6 +236,7 @@ int main(int argc, char **argv)
     static const struct ground_test tests[] = {
         GROUND_TEST(BEFORE_RUN, tcp_connections_are_spread_evenly),
         GROUND_TEST(BEFORE_RUN, unix_connections_are_spread_evenly),
+        GROUND_TEST(BEFORE_RUN, adopted_listeners_stay_alone),
         GROUND_TEST(BEFORE_RUN, one_loop_is_the_callers),
         GROUND_TEST(BEFORE_RUN, so_many_loops_at_most),
         GROUND_TEST(BEFORE_RUN, max_connections_is_for_all_loops_together),

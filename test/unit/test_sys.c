@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 /* cmocka wants the four above it. */
 #include <cmocka.h>
@@ -94,6 +95,67 @@ static void a_pending_sigpipe_is_left_alone(void **state)
     assert_int_equal(pipes_seen, 1);
     signal(SIGPIPE, SIG_DFL);
     sys_close(fd);
+}
+
+/* ---- a peer that leaves in the middle -------------------------------------------------------- */
+
+#define MUCH ((size_t)512 * 1024)
+
+struct moving {
+    int from, to;
+    ssize_t moved;
+};
+
+/* What it raises would be the end of the test. */
+static void *moves_much(void *arg)
+{
+    struct moving *m = arg;
+    static char bytes[MUCH];
+
+    m->moved = m->from < 0 ? sys_write(m->to, bytes, MUCH) : sys_splice(m->from, m->to, MUCH);
+    assert_false(sigpipe_is_pending());
+    return NULL;
+}
+
+/* Some of it goes, and blocks for lack of room; then `reader` leaves. */
+static void leaves_in_the_middle(struct moving *m, int reader)
+{
+    pthread_t thread;
+    int there = 0;
+
+    signal(SIGPIPE, SIG_DFL);
+    assert_int_equal(pthread_create(&thread, NULL, moves_much, m), 0);
+    while (there == 0)
+        assert_int_equal(ioctl(reader, FIONREAD, &there), 0);
+    sys_close(reader);
+    pthread_join(thread, NULL);
+    assert_true(m->moved > 0 && (size_t)m->moved < MUCH);
+    sys_close(m->to);
+}
+
+static void pipes_that_break_in_the_middle_raise_nothing(void **state)
+{
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    leaves_in_the_middle(&(struct moving){.from = -1, .to = fds[1]}, fds[0]);
+}
+
+static void splices_that_break_in_the_middle_raise_nothing(void **state)
+{
+    int fds[2], pair[2];
+    char *bytes = calloc(1, MUCH);
+
+    (void)state;
+    assert_int_equal(sys_pipe(fds), 0);
+    assert_true(sys_pipe_size(fds[1], MUCH) >= 0);
+    assert_int_equal(sys_write(fds[1], bytes, MUCH), MUCH);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    leaves_in_the_middle(&(struct moving){.from = fds[0], .to = pair[0]}, pair[1]);
+    sys_close(fds[0]);
+    sys_close(fds[1]);
+    free(bytes);
 }
 
 static void pipes_carry_bytes(void **state)
@@ -251,6 +313,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writing_to_a_broken_pipe_raises_nothing),
         cmocka_unit_test(a_pending_sigpipe_is_left_alone),
+        cmocka_unit_test(pipes_that_break_in_the_middle_raise_nothing),
+        cmocka_unit_test(splices_that_break_in_the_middle_raise_nothing),
         cmocka_unit_test(pipes_carry_bytes),
         cmocka_unit_test(threads_take_no_signals),
         cmocka_unit_test(what_is_opened_is_close_on_exec),

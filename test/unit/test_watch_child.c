@@ -52,6 +52,13 @@ static void waits_for_a_foreign_thread(void)
     EXPECT(atomic_load(&reports), 0);
 }
 
+static int stalls_until(void *flag)
+{
+    while (!atomic_load((atomic_int *)flag))
+        ground_hold_up(1);
+    return 0;
+}
+
 /* Of weir's threads. */
 static void until_there_are(int count)
 {
@@ -139,10 +146,35 @@ static void handlers_stay_with_the_parent(void)
     signal(SIGUSR2, SIG_DFL);
 }
 
+/* ---- in a callback --------------------------------------------------------------------------- */
+
+static atomic_int forked;
+
+static void forks(const weir_report *r, void *arg)
+{
+    (void)r;
+    (void)arg;
+    pid_t child = fork();
+    if (child != 0)
+        atomic_store(&forked, (int)child);
+}
+
+/* It comes back there too, where nobody watches: that is its end. */
+static void callbacks_may_fork(void)
+{
+    atomic_store(&forked, 0);
+    EXPECT(weir_inspect_watch(WEIR_WATCH_OPTIONS(.report = forks, .stall_ms = 20)), 0);
+    const weir_run_options *options = WEIR_RUN_OPTIONS(.max_loops = 1);
+    EXPECT(weir_run(stalls_until, &forked, options, NULL), 0);
+    child_ends(atomic_load(&forked), 0);
+    EXPECT(weir_inspect_watch(NULL), 0);
+}
+
 static const struct ground_test tests[] = {
     GROUND_TEST(ONCE, threads_stay_with_the_parent),
     GROUND_TEST(ONCE, watchers_stay_with_the_parent),
     GROUND_TEST(ONCE, handlers_stay_with_the_parent),
+    GROUND_TEST(ONCE, callbacks_may_fork),
 };
 
 int main(int argc, char **argv)

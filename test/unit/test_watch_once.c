@@ -273,6 +273,28 @@ static void refusals_say_why(void)
     EXPECT(pthread_sigmask(SIG_UNBLOCK, &set, NULL), 0);
 }
 
+static atomic_int eventfds;
+
+static int second_eventfd(enum sys_call call)
+{
+    return call == SYS_EVENTFD && atomic_fetch_add(&eventfds, 1) == 1 ? -EMFILE : 0;
+}
+
+/* What the program does with the signal stays as it was. */
+static void watches_that_cannot_begin_change_nothing(void)
+{
+    static const struct sys_faults faults = {.error = second_eventfd};
+    struct sigaction now;
+    signal(SIGUSR2, SIG_DFL);
+    atomic_store(&eventfds, 0);
+    sys_faults = &faults;
+    EXPECT(weir_inspect_watch(WEIR_WATCH_OPTIONS(.stall_ms = 20, .stall_signal = SIGUSR2)),
+           -EMFILE);
+    sys_faults = NULL;
+    EXPECT(sigaction(SIGUSR2, NULL, &now), 0);
+    CHECK(now.sa_handler == SIG_DFL);
+}
+
 /* Times beyond all bounds are far away, not near. */
 static void endless_limits_never_come(void)
 {
@@ -293,6 +315,7 @@ static const struct ground_test tests[] = {
     GROUND_TEST(BEFORE_RUN, stacks_for_handlers_are_put_back),
     GROUND_TEST(BEFORE_RUN, deadlocks_are_told_once),
     GROUND_TEST(ONCE, refusals_say_why),
+    GROUND_TEST(ONCE, watches_that_cannot_begin_change_nothing),
     GROUND_TEST(IN_TASKS, endless_limits_never_come),
 };
 
