@@ -169,9 +169,8 @@ static int converse(weir_socket *client, struct server *server)
 
 /* ---- the server ------------------------------------------------------------------------------ */
 
-/* What a conversation takes at most: two sockets, and the pipes of both directions if it goes
- * through the kernel, or meanwhile another attempt to connect. Threads have more: what wakes
- * them. */
+/* What a conversation takes: two sockets, and the pipes of both directions if it goes through the
+ * kernel, or before that further attempts to connect. Threads have more: what wakes them. */
 static unsigned descriptors_each(const struct proxy *p)
 {
     weir_run_info info = {.model = WEIR_THREADS};

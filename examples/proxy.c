@@ -8,14 +8,20 @@ static sigset_t stop;
 /* A conversation from beginning to end, in a task of its own. */
 static int pass_on(weir_socket *client, void *target)
 {
+    static const struct linger reset = {.l_onoff = 1};
     weir_socket *server;
-    int rc = weir_dial(&server, target, NULL);
+    int rc = weir_dial(&server, target, WEIR_DIAL_OPTIONS(.timeout_ms = 10000));
 
     if (rc < 0) {
         fprintf(stderr, "%s: %s\n", (const char *)target, weir_strerror(rc));
         return rc;
     }
+    weir_set_timeout(server, -1);
     rc = weir_relay(client, server, WEIR_RELAY_OPTIONS(.idle_ms = 600000), NULL);
+    if (rc == WEIR_EDEADLINE || rc == -ECANCELED) { /* it must not look whole */
+        weir_set_option(client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        weir_set_option(server, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
     weir_close(server);
     return rc;
 }

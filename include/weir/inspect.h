@@ -77,16 +77,18 @@ enum {
 };
 
 /* Tells of all tasks of all runs of the process, and the counters: each task's name or function,
- * what it waits for, on which descriptor and addresses, since when (some milliseconds less or
- * more), how much is left of a limit, how much of its stack is used, and at most was.
+ * what it waits for, on which descriptor and addresses, since when (the beginning of the loop's
+ * turn, some milliseconds less or more), how much is left of a limit, how much of its stack is
+ * used, and at most was.
  *
  * From any task or thread. Each loop tells of its tasks itself, between two turns, some hundred at
  * a time, so that its tasks go on meanwhile; a task that begins or ends in that time is told of or
  * not. The caller waits for that, as it waits for all else, but takes no notice of limits and
  * cancels; and if it is a task, it lets others go on while it writes. A loop that says nothing for
- * 100 ms, because a task keeps its thread, is shown as busy, without its tasks; one that has been
- * asked in vain several times is so at once, until it has gone on. Of tasks that have threads of
- * their own no stacks are told.
+ * 100 ms, because a task keeps its thread, or for two seconds, because many do for a while each, is
+ * shown as busy, without its tasks; one that has been asked in vain several times is so at once,
+ * until it has gone on. Names of functions are looked up as by dladdr(3), which waits while some
+ * thread is inside dlopen(3). Of tasks that have threads of their own no stacks are told.
  *
  * Stacks: `at most` is in whole pages, and is that of all tasks that had the stack.
  *
@@ -173,7 +175,9 @@ typedef struct weir_watch_options {
  * has for handlers (sigaltstack(2)), made by weir unless the program has set one; if that has less
  * than 12 KiB left, no more than the place is found out. Calls that never go on after a signal,
  * such as nanosleep(2) (signal(7)), end early by it. A signal that had its default effect is
- * ignored after the watcher's end, since one may still be on its way.
+ * ignored after the watcher's end, since one may still be on its way, in a thread that had blocked
+ * it meanwhile; a handler that the program had before may get that one. A task that is inside
+ * dlopen(3) is told of when that has ended.
  *
  * A deadlock is reported if all of this holds at one moment, and so never without being one:
  *
@@ -193,7 +197,8 @@ typedef struct weir_watch_options {
  *   -EBUSY    there is a watcher
  *   -EMFILE, -ENFILE, -ENOMEM, -EAGAIN   no descriptors, no memory, no threads
  * The end waits for what the watcher is doing just now, a callback among that, but not for room in
- * `.fd`: what finds none then is cut. */
+ * `.fd`: what finds none then is cut. (A terminal that is stopped, or a pipe that others fill at the
+ * same time, holds it up unless it is O_NONBLOCK.) */
 WEIR_API int weir_inspect_watch(const weir_watch_options *options);
 
 #ifdef __cplusplus

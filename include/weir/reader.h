@@ -9,12 +9,13 @@
  *     weir_reader_close(r);
  *
  * What is written is gathered and goes out in one piece before the reader looks for more input. So
- * a client that sends sixteen requests at once gets sixteen answers at once, and nobody waits for
- * an answer that lies in a buffer.
+ * a client that sends sixteen requests at once gets sixteen answers at once, and does not wait for
+ * an answer that lies in a buffer. Before a wait for anything else (another reader, a channel,
+ * time) it takes a weir_flush.
  *
  * A reader is for one task or thread at a time; who reads in one task and writes in another opens
- * two on the same socket. Everything works over whatever the socket is: TCP, TLS, Unix streams,
- * pipes.
+ * two on the same socket, and flushes the one that only writes. Everything works over whatever the
+ * socket is: TCP, TLS, Unix streams, pipes.
  *
  * In non-blocking mode calls return -EAGAIN with what has come so far kept, and are made again when
  * weir_reader_wants holds (weir_wait, a poller).

@@ -45,7 +45,8 @@ typedef struct weir_relay_result {
  * What one side has not ended properly (-ECONNRESET, WEIR_ETRUNCATED) does not look whole to the
  * other: once what came before has arrived there, for which the relay waits five seconds at most,
  * that socket is one whose close resets the connection (SO_LINGER, socket(7)), or with TLS one
- * whose close says no close_notify. After limits and cancels that is left to the caller.
+ * whose close says no close_notify. A Unix stream knows only one end. After limits and cancels that
+ * is left to the caller.
  *
  * For streams in blocking mode: TCP, TLS, Unix streams, and what weir_from_fd has adopted, where an
  * end that cannot be passed on (pipes, terminals) is left to the caller's weir_close, and what can

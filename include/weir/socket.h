@@ -221,7 +221,8 @@ WEIR_API int weir_listen(weir_socket *s, int backlog);
  * When the process has no descriptor left (EMFILE, ENFILE, ENOBUFS, ENOMEM), the connection stays
  * in the queue: a blocking call waits until there is one; a non-blocking call returns that error,
  * and a poller does not report the listener again for 50 ms, so that a loop does not spin. Errors
- * of a single connection (ECONNABORTED and kin, accept(2)) are skipped.
+ * of a single connection (ECONNABORTED and kin, accept(2)) are skipped; after sixteen in a row,
+ * which is somebody who does not permit the call (EPERM), it is as without descriptors.
  *
  * Returns 0, -EAGAIN in non-blocking mode if nobody is waiting, -EINVAL if `s` does not listen.
  * `*ret` is untouched on failure. */

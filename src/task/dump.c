@@ -136,8 +136,8 @@ static void text_run(struct out *o, const struct question *part)
     if (part->model == WEIR_THREADS)
         out_format(o, "  threads, %zu tasks\n", part->live);
     else
-        out_format(o, "  tasks, %s (%s), %u loops, %zu tasks\n", part->loop_name, part->reason,
-                   part->loops, part->live);
+        out_format(o, "  tasks, %s (%s), %u loop%s, %zu tasks\n", part->loop_name, part->reason,
+                   part->loops, part->loops == 1 ? "" : "s", part->live);
 }
 
 static const char *part_text(int state)

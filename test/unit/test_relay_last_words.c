@@ -80,7 +80,7 @@ static void *splices(void *arg)
     return NULL;
 }
 
-/* Blocks, so that one call sends again and again. */
+/* Has no room for so much, and blocks, so that one call sends again and again. */
 static void fill_pipe(struct splicing *s, int fd)
 {
     static char bytes[MUCH];
@@ -97,6 +97,7 @@ static void fill_pipe(struct splicing *s, int fd)
 static void a_reset_in_a_splice_is_no_end(void)
 {
     static const struct linger reset = {.l_onoff = 1};
+    static const int little = 65536;
     struct line l = {.options = *WEIR_RELAY_OPTIONS()};
     pthread_t thread;
     char byte;
@@ -104,6 +105,8 @@ static void a_reset_in_a_splice_is_no_end(void)
     line_tcp_pair(l.near);
     line_tcp_pair(l.far);
     struct splicing s = {.to = l.near[1]};
+    EXPECT(weir_set_option(l.near[0], SOL_SOCKET, SO_RCVBUF, &little, sizeof little), 0);
+    EXPECT(weir_set_option(s.to, SOL_SOCKET, SO_SNDBUF, &little, sizeof little), 0);
     fill_pipe(&s, weir_fd(s.to));
     EXPECT(pthread_create(&thread, NULL, splices, &s), 0);
     while (there == 0)
