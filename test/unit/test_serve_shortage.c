@@ -34,10 +34,10 @@ static void give_back_fds(void)
     EXPECT(setrlimit(RLIMIT_NOFILE, &fds_before), 0);
 }
 
-static int64_t now_ms(void)
+static int64_t now_ms(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
@@ -46,6 +46,39 @@ static uint64_t rests(void)
     struct serve_counts counts;
     serve_count(&counts);
     return counts.rests;
+}
+
+static atomic_uint asked; /* the kernel, or the clock, by whomever */
+
+static int counts_calls(enum sys_call call)
+{
+    (void)call;
+    atomic_fetch_add(&asked, 1);
+    return 0;
+}
+
+static uint64_t counts_looks(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    atomic_fetch_add(&asked, 1);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* How often something was asked while the caller slept. Whoever does not come to rest asks many
+ * thousand times, or computes. */
+static unsigned asked_in(int64_t ms)
+{
+    static const struct sys_faults faults = {.error = counts_calls, .now = counts_looks};
+    int64_t time = now_ms(CLOCK_MONOTONIC), busy = now_ms(CLOCK_PROCESS_CPUTIME_ID);
+    atomic_store(&asked, 0);
+    sys_faults = &faults;
+    EXPECT(weir_sleep(ms), 0);
+    sys_faults = NULL;
+    time = now_ms(CLOCK_MONOTONIC) - time;
+    busy = now_ms(CLOCK_PROCESS_CPUTIME_ID) - busy;
+    CHECK(RUNNING_ON_VALGRIND || busy <= time / 2); /* which is busy itself */
+    return atomic_load(&asked);
 }
 
 static int waits_for_the_end(weir_socket *s, struct serving *sv)
@@ -74,14 +107,16 @@ static void shortage_is_told_once_and_heals(void)
     EXPECT(weir_sleep(1), 0);
     for (int round = 0; round < 2; round++) {
         take_all_fds();
-        int64_t begin_ms = now_ms();
+        int64_t begin_ms = now_ms(CLOCK_MONOTONIC);
         uint64_t rests_before = rests();
         for (int i = 0; i < 3; i++)
             CHECK(visitor_fd_connect(&sv, fd[round][i]));
         until(&sv.full, round + 1);
-        EXPECT(weir_sleep(200), 0);
+        unsigned asks = asked_in(200);
         uint64_t rested = rests() - rests_before;
-        CHECK(rested >= 1 && rested <= (uint64_t)(now_ms() - begin_ms) / 50 + 2);
+        uint64_t most = (uint64_t)(now_ms(CLOCK_MONOTONIC) - begin_ms) / 50 + 2;
+        CHECK(rested >= 1 && rested <= most);
+        CHECK(asks <= 50 * most);
         EXPECT(atomic_load(&sv.full), round + 1);
         EXPECT(atomic_load(&sv.full_rc), -EMFILE);
         EXPECT(atomic_load(&sv.begun), 1 + 3 * round);
@@ -93,6 +128,25 @@ static void shortage_is_told_once_and_heals(void)
     until(&sv.ended, 7);
     serving_end(&sv);
     EXPECT(atomic_load(&sv.full), 2);
+}
+
+/* Nor do those who wait for a seat. */
+static void full_server_is_at_rest(void)
+{
+    struct serving sv = {.handler = waits_for_the_end, .options.max_connections = 1};
+    weir_socket *c[4];
+    serving_begin(&sv);
+    for (int i = 0; i < 4; i++)
+        c[i] = visitor(&sv);
+    until(&sv.begun, 1);
+    unsigned asks = asked_in(100);
+    CHECK(asks <= 100);
+    EXPECT(atomic_load(&sv.begun), 1);
+    for (int i = 0; i < 4; i++)
+        EXPECT(weir_close(c[i]), 0);
+    until(&sv.ended, 4);
+    serving_end(&sv);
+    EXPECT(atomic_load(&sv.most), 1);
 }
 
 /* The end does not wait for descriptors. */
@@ -226,6 +280,7 @@ int main(int argc, char **argv)
 {
     static const struct ground_test tests[] = {
         GROUND_TEST(EVERYWHERE, shortage_is_told_once_and_heals),
+        GROUND_TEST(EVERYWHERE, full_server_is_at_rest),
         GROUND_TEST(EVERYWHERE, end_while_there_are_none),
         GROUND_TEST(EVERYWHERE, each_thing_missing_once),
         GROUND_TEST(BEFORE_RUN, each_thing_missing_once_on_several_loops),
