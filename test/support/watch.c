@@ -1,5 +1,7 @@
 #include "support/watch.h"
 
+#include "task/sanitizer.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -61,6 +63,17 @@ int watch_threads(void)
     if (dir)
         closedir(dir);
     return count;
+}
+
+long watch_memory_kib(void)
+{
+    char statm[128];
+    long pages = 0;
+    if (getenv("WEIR_SLOW") || SANITIZER_ADDRESS || SANITIZER_THREAD || RUNNING_ON_VALGRIND)
+        return 0;
+    if (read_file("/proc/self/statm", statm, sizeof statm) > 0)
+        sscanf(statm, "%*d %ld", &pages);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 void watch_fds(struct open_fds *ret)

@@ -1,5 +1,5 @@
 /* What the rig sees of the process from outside: threads that sleep, descriptors that are open,
- * signals that storm. */
+ * memory, signals that storm. */
 #ifndef WATCH_H
 #define WATCH_H
 
@@ -12,6 +12,9 @@ void watch_until_asleep(pid_t tid);
 
 /* The number of threads of this process. */
 int watch_threads(void);
+
+/* What the process has in memory, in KiB; 0 under tools, which have much of their own. */
+long watch_memory_kib(void);
 
 #define WATCH_FDS 4096
 

@@ -1,6 +1,7 @@
 /* weir_serve among clients that mean no good. */
 #include "serve.h"
 #include "support/serve_fixture.h"
+#include "support/watch.h"
 
 #define HUNDREDS (ground_is_slow() ? 40 : 200)
 #define SEATS    10
@@ -20,6 +21,12 @@ static void crowd_sees_the_end(void)
 {
     for (int i = 0; i < HUNDREDS; i++)
         visitor_sees_the_end(crowd[i]);
+}
+
+/* Most of what there is for each handler that runs at a time is a stack; each client has little. */
+static void memory_is_bounded(long before_kib, int handlers)
+{
+    CHECK(watch_memory_kib() - before_kib < 1024 + handlers * 32);
 }
 
 static int answers_a_word(weir_socket *s, struct serving *sv)
@@ -49,6 +56,7 @@ static void slow_clients_by_the_hundred(void)
         .handler = answers_a_word,
         .options = {.max_connections = SEATS, .total_ms = MOMENT_MS, .idle_ms = LONG_MS},
     };
+    long memory_kib = watch_memory_kib();
     serving_begin(&sv);
     crowd_comes(&sv, "w");
     weir_socket *good = visitor(&sv);
@@ -56,6 +64,7 @@ static void slow_clients_by_the_hundred(void)
     has_an_answer(good);
     crowd_sees_the_end();
     until(&sv.ended, HUNDREDS + 1);
+    memory_is_bounded(memory_kib, SEATS);
     EXPECT(atomic_load(&sv.told), HUNDREDS);
     EXPECT(atomic_load(&sv.told_rc), WEIR_EDEADLINE);
     serving_end(&sv);
@@ -66,6 +75,7 @@ static void slow_clients_by_the_hundred(void)
 static void slow_clients_with_room_for_all(void)
 {
     struct serving sv = {.handler = answers_a_word};
+    long memory_kib = watch_memory_kib();
     serving_begin(&sv);
     crowd_comes(&sv, "w");
     until(&sv.inside, HUNDREDS);
@@ -74,6 +84,7 @@ static void slow_clients_with_room_for_all(void)
         EXPECT(weir_send(good, "word", 4), 4);
         has_an_answer(good);
     }
+    memory_is_bounded(memory_kib, HUNDREDS);
     for (int i = 0; i < HUNDREDS; i++) {
         EXPECT(weir_send(crowd[i], "ord", 3), 3);
         has_an_answer(crowd[i]);
@@ -92,6 +103,7 @@ static int floods_or_answers(weir_socket *s, struct serving *sv)
         return (int)weir_send(s, &byte, 1);
     while (n > 0)
         n = weir_send(s, buf, sizeof buf);
+    EXPECT(n, WEIR_EDEADLINE);
     return (int)n;
 }
 
@@ -101,12 +113,15 @@ static void clients_that_never_receive(void)
         .handler = floods_or_answers,
         .options = {.max_connections = SEATS, .idle_ms = MOMENT_MS},
     };
+    long memory_kib = watch_memory_kib();
     serving_begin(&sv);
     crowd_comes(&sv, "flood");
     weir_socket *good = visitor(&sv);
     visitor_asks(good);
     EXPECT(weir_close(good), 0);
     until(&sv.told, HUNDREDS);
+    EXPECT(atomic_load(&sv.told_rc), WEIR_EDEADLINE);
+    memory_is_bounded(memory_kib, SEATS);
     for (int i = 0; i < HUNDREDS; i++)
         EXPECT(weir_close(crowd[i]), 0);
     serving_end(&sv);
@@ -125,38 +140,59 @@ static int answers_lines(weir_socket *s, struct serving *sv)
     return rc ? rc : flushed;
 }
 
-/* Sends until nobody takes any more. */
-static int sends_a_line_without_end(void *arg)
+static void asks_a_line(weir_socket *c)
+{
+    char answer[5];
+    size_t done = 0;
+    EXPECT(weir_send(c, "hello\n", 6), 6);
+    EXPECT(weir_recv_exact(c, answer, sizeof answer, &done), 0);
+    CHECK(!memcmp(answer, "hello", sizeof answer));
+}
+
+/* Goes on until nobody takes any more. */
+static int never_ends_its_line(void *c)
 {
     static const char buf[4096];
-    weir_socket *c = visitor(arg);
     ssize_t n;
     do
         n = weir_send(c, buf, sizeof buf);
     while (n > 0);
     CHECK(n == -EPIPE || n == -ECONNRESET);
-    EXPECT(weir_close(c), 0);
     return 0;
 }
 
+#define FLOODS 10
+
+/* Somebody else is answered when they have begun, while they flood, and when they are gone. */
 static void lines_without_end(void)
 {
+    static const char half[900];
     struct serving sv = {.handler = answers_lines};
     weir_group *g = group_open();
-    char answer[5];
-    size_t done = 0;
+    weir_socket *bad[FLOODS];
     serving_begin(&sv);
     weir_socket *good = visitor(&sv);
-    for (int i = 0; i < 10; i++)
-        EXPECT(weir_go(g, sends_a_line_without_end, &sv), 0);
+    for (int i = 0; i < FLOODS; i++) {
+        bad[i] = visitor(&sv);
+        EXPECT(weir_send(bad[i], half, sizeof half), (ssize_t)sizeof half);
+        asks_a_line(good);
+    }
+    for (int i = 0; i < FLOODS; i++) {
+        EXPECT(weir_go(g, never_ends_its_line, bad[i]), 0);
+        asks_a_line(good);
+    }
+    do
+        asks_a_line(good);
+    while (atomic_load(&sv.told) < FLOODS);
     group_end(g);
-    EXPECT(weir_send(good, "hello\n", 6), 6);
-    EXPECT(weir_recv_exact(good, answer, sizeof answer, &done), 0);
-    CHECK(!memcmp(answer, "hello", sizeof answer));
-    EXPECT(weir_close(good), 0);
-    until(&sv.told, 10);
+    asks_a_line(good);
     EXPECT(atomic_load(&sv.told_rc), -EMSGSIZE);
+    EXPECT(weir_close(good), 0);
+    for (int i = 0; i < FLOODS; i++)
+        EXPECT(weir_close(bad[i]), 0);
+    until(&sv.ended, FLOODS + 1);
     serving_end(&sv);
+    EXPECT(atomic_load(&sv.told), FLOODS);
 }
 
 /* They have gone before they were accepted. */
@@ -164,6 +200,7 @@ static void clients_that_leave_at_once(void)
 {
     struct linger at_once = {.l_onoff = 1};
     struct serving sv = {.handler = answers_a_word, .options.max_connections = 1};
+    long memory_kib = watch_memory_kib();
     serving_begin(&sv);
     weir_socket *first = visitor(&sv);
     until(&sv.begun, 1);
@@ -178,6 +215,7 @@ static void clients_that_leave_at_once(void)
     weir_socket *good = visitor(&sv);
     EXPECT(weir_send(good, "word", 4), 4);
     has_an_answer(good);
+    memory_is_bounded(memory_kib, 1);
     serving_end(&sv);
 }
 
@@ -198,10 +236,12 @@ static void who_is_accepted_need_not_wait_for_the_others(void)
     _Atomic uint64_t at_first = 0;
     struct serving sv = {.handler = notes_the_time, .arg = &at_first};
     serve_count(&before);
+    long memory_kib = watch_memory_kib();
     serving_listen(&sv, "tcp://127.0.0.1:0");
     crowd_comes(&sv, NULL);
     serving_start(&sv);
     crowd_sees_the_end();
+    memory_is_bounded(memory_kib, HUNDREDS);
     serving_end(&sv);
     if (ground->tasks && HUNDREDS > 100)
         CHECK(atomic_load(&at_first) - before.accepted < (uint64_t)HUNDREDS);
