@@ -90,6 +90,16 @@ void watch_fds(struct open_fds *ret)
     closedir(dir);
 }
 
+int watch_fd_count(void)
+{
+    struct open_fds now;
+    int count = 0;
+    watch_fds(&now);
+    for (int fd = 0; fd < WATCH_FDS; fd++)
+        count += now.open[fd];
+    return count;
+}
+
 static void describe_fd(int fd, char *what, size_t size)
 {
     char path[64];

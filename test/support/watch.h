@@ -26,6 +26,8 @@ void watch_fds(struct open_fds *ret);
 /* The first descriptor that is open and was not in `before`, and what it is; -1 if there is none.
  * With `resolver`, what the resolver keeps is left out. */
 int watch_new_fd(const struct open_fds *before, bool resolver, char *what, size_t size);
+/* How many are open. */
+int watch_fd_count(void);
 
 /* From now on the calling thread is interrupted a thousand times a second, by a handler that
  * restarts nothing. */

@@ -219,6 +219,78 @@ static void clients_that_leave_at_once(void)
     serving_end(&sv);
 }
 
+/* ---- resets in the middle -------------------------------------------------------------------- */
+
+#define BATCH   20
+#define BATCHES (HUNDREDS / BATCH)
+
+/* Much to whoever says t, and what they say to the others. */
+static int talks_or_echoes(weir_socket *s, struct serving *sv)
+{
+    static const char much[65536];
+    char byte;
+    ssize_t n = weir_recv(s, &byte, 1);
+    if (n == 1)
+        n = weir_send(s, &byte, 1);
+    if (n == 1 && byte != 't')
+        return echoes(s, sv);
+    while (n > 0)
+        n = weir_send(s, much, sizeof much);
+    CHECK(n == -ECONNRESET || n == -EPIPE);
+    return (int)n;
+}
+
+/* Each is in the middle of it when it goes. */
+static void batch_is_reset(const struct serving *sv)
+{
+    static const struct linger at_once = {.l_onoff = 1};
+    weir_socket *c[BATCH];
+    for (int i = 0; i < BATCH; i++) {
+        char byte;
+        c[i] = visitor(sv);
+        EXPECT(weir_send(c[i], i % 2 ? "t" : "e", 1), 1);
+        EXPECT(weir_recv(c[i], &byte, 1), 1);
+        EXPECT(weir_set_option(c[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    }
+    for (int i = 0; i < BATCH; i++)
+        EXPECT(weir_close(c[i]), 0);
+}
+
+/* Descriptors: a thread has some of its own when it has waited, and until it has ended. */
+static void until_open(int fds)
+{
+    while (watch_fd_count() > fds)
+        give_way();
+}
+
+static void resets_in_the_middle_leave_nothing(void)
+{
+    struct serving sv = {.handler = talks_or_echoes};
+    long memory_kib = 0;
+    serving_begin(&sv);
+    weir_socket *good = visitor(&sv);
+    visitor_asks(good);
+    int fds = watch_fd_count();
+    for (int i = 0; i < BATCHES; i++) {
+        batch_is_reset(&sv);
+        visitor_asks(good);
+        weir_socket *another = visitor(&sv);
+        visitor_asks(another);
+        EXPECT(weir_close(another), 0);
+        until(&sv.ended, (i + 1) * (BATCH + 1));
+        until_open(fds + 2);
+        memory_kib = i ? memory_kib : watch_memory_kib(); /* what is kept for the next is kept */
+    }
+    CHECK(watch_memory_kib() < memory_kib + 512);
+    EXPECT(atomic_load(&sv.inside), 1);
+    EXPECT(atomic_load(&sv.told), BATCHES * BATCH);
+    EXPECT(weir_close(good), 0);
+    until(&sv.ended, BATCHES * (BATCH + 1) + 1);
+    serving_end(&sv);
+}
+
+/* ---- many at once ---------------------------------------------------------------------------- */
+
 /* How many had been accepted when the first handler began. */
 static int notes_the_time(weir_socket *s, struct serving *sv)
 {
@@ -293,6 +365,7 @@ int main(int argc, char **argv)
         GROUND_TEST(EVERYWHERE, clients_that_never_receive),
         GROUND_TEST(EVERYWHERE, lines_without_end),
         GROUND_TEST(EVERYWHERE, clients_that_leave_at_once),
+        GROUND_TEST(EVERYWHERE, resets_in_the_middle_leave_nothing),
         GROUND_TEST(EVERYWHERE, who_is_accepted_need_not_wait_for_the_others),
         GROUND_TEST(EVERYWHERE, handlers_that_abort_their_socket),
         GROUND_TEST(EVERYWHERE, two_servers_of_one_listener),
