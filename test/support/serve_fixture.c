@@ -141,6 +141,19 @@ void visitor_is_refused(const struct serving *sv)
     EXPECT(weir_close(c), 0);
 }
 
+void until_refused(const struct serving *sv)
+{
+    weir_socket *c;
+    int rc;
+    do {
+        WEIR_SHIELDED_MS(LONG_MS);
+        EXPECT(weir_socket_open(&c, AF_UNSPEC, SOCK_STREAM, 0), 0);
+        rc = weir_connect_address(c, &sv->where);
+        EXPECT(weir_close(c), 0);
+        CHECK(rc == 0 || rc == -ECONNREFUSED || rc == -ECONNRESET);
+    } while (rc != -ECONNREFUSED);
+}
+
 void until(const atomic_int *count, int least)
 {
     while (atomic_load(count) < least)

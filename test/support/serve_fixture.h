@@ -50,6 +50,8 @@ void visitor_asks(weir_socket *c);
 void visitor_sees_the_end(weir_socket *c);
 /* Nobody listens there any more. */
 void visitor_is_refused(const struct serving *sv);
+/* Returns when that is so. */
+void until_refused(const struct serving *sv);
 
 /* Returns when `*count` is `least` or more. */
 void until(const atomic_int *count, int least);

@@ -30,20 +30,6 @@ static void end_begin(struct serving *sv, enum end_way way)
         EXPECT(weir_abort(sv->listener), 0);
 }
 
-/* Returns when nobody listens any more. */
-static void until_refused(const struct serving *sv)
-{
-    weir_socket *c;
-    int rc;
-    do {
-        WEIR_SHIELDED_MS(LONG_MS);
-        EXPECT(weir_socket_open(&c, AF_UNSPEC, SOCK_STREAM, 0), 0);
-        rc = weir_connect_address(c, &sv->where);
-        EXPECT(weir_close(c), 0);
-        CHECK(rc == 0 || rc == -ECONNREFUSED || rc == -ECONNRESET);
-    } while (rc != -ECONNREFUSED);
-}
-
 static int result_of(enum end_way way)
 {
     return way == BY_ABORT ? WEIR_ECLOSED : 0;

@@ -40,6 +40,84 @@ static void who_heeds_nothing_is_waited_for(void)
     EXPECT(weir_close(c), 0);
 }
 
+/* It waits for nothing that a limit or a cancel could end. */
+static int never_returns_or_echoes(weir_socket *s, struct serving *sv)
+{
+    const atomic_bool *may_return = sv->arg;
+    char byte;
+    ssize_t n = weir_recv(s, &byte, 1);
+    if (n != 1)
+        return (int)n;
+    EXPECT(weir_send(s, &byte, 1), 1);
+    if (byte == 'x')
+        return echoes(s, sv);
+    while (!atomic_load(may_return))
+        give_way();
+    return 0;
+}
+
+static void others_go_on_beside_one_that_never_returns(void)
+{
+    atomic_bool may_return = false;
+    struct serving sv = {
+        .handler = never_returns_or_echoes, .arg = &may_return, .options.drain_ms = LONG_MS};
+    char byte;
+    serving_begin(&sv);
+    weir_socket *c = visitor(&sv), *other = visitor(&sv);
+    visitor_asks(other);
+    EXPECT(weir_send(c, "n", 1), 1);
+    EXPECT(weir_recv(c, &byte, 1), 1);
+    serving_cancel(&sv);
+    until_refused(&sv);
+    for (int i = 0; i < 10; i++)
+        visitor_asks(other);
+    EXPECT(weir_shutdown(other, SHUT_WR), 0);
+    visitor_sees_the_end(other);
+    while (atomic_load(&sv.inside) > 1)
+        give_way();
+    for (int i = 0; i < 10; i++) {
+        give_way();
+        CHECK(!atomic_load(&sv.other.self.ended));
+    }
+    atomic_store(&may_return, true);
+    visitor_sees_the_end(c);
+    EXPECT(serving_result(&sv), 0);
+    EXPECT(atomic_load(&sv.told), 0);
+}
+
+static int returns_early_or_echoes(weir_socket *s, struct serving *sv)
+{
+    char byte;
+    EXPECT(weir_recv(s, &byte, 1), 1);
+    if (byte != 'x')
+        return 0;
+    EXPECT(weir_send(s, &byte, 1), 1);
+    return echoes(s, sv);
+}
+
+/* The client has said more than was listened to, and sees the end; nobody else sees anything. */
+static void who_returns_early_harms_nobody(void)
+{
+    static const char much[4096];
+    struct serving sv = {.handler = returns_early_or_echoes};
+    serving_begin(&sv);
+    weir_socket *good = visitor(&sv);
+    visitor_asks(good);
+    for (int i = 0; i < 10; i++) {
+        weir_socket *c = visitor(&sv), *another = visitor(&sv);
+        EXPECT(weir_send(c, much, sizeof much), (ssize_t)sizeof much);
+        visitor_asks(good);
+        visitor_asks(another);
+        EXPECT(weir_close(another), 0);
+        visitor_sees_the_end(c);
+        visitor_asks(good);
+    }
+    EXPECT(weir_close(good), 0);
+    until(&sv.ended, 21);
+    serving_end(&sv);
+    EXPECT(atomic_load(&sv.told), 0);
+}
+
 /* ---- around it ------------------------------------------------------------------------------ */
 
 static struct serving left;
@@ -168,6 +246,8 @@ int main(int argc, char **argv)
 {
     static const struct ground_test tests[] = {
         GROUND_TEST(EVERYWHERE, who_heeds_nothing_is_waited_for),
+        GROUND_TEST(EVERYWHERE, others_go_on_beside_one_that_never_returns),
+        GROUND_TEST(EVERYWHERE, who_returns_early_harms_nobody),
         GROUND_TEST(BEFORE_RUN, end_of_the_run_cancels_at_once),
         GROUND_TEST(EVERYWHERE, shield_of_the_caller_does_not_hold_for_handlers),
         GROUND_TEST(EVERYWHERE, end_from_inside),
