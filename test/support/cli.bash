@@ -24,15 +24,15 @@ fail() {
     exit 1
 }
 
-# serve ADDRESS: an echo server; sets $address and $server.
+# serve [OPTION]... ADDRESS: an echo server; sets $address and $server.
 serve() {
     local ready
     ready=$(mktemp -u "$dir/ready.XXXXXX")
     mkfifo "$ready"
-    "$weir" echo "$1" >"$ready" &
+    "$weir" echo "$@" >"$ready" &
     server=$!
     jobs_started+=("$server")
-    read -r -t 30 address <"$ready" || fail "weir echo $1 does not start"
+    read -r -t 30 address <"$ready" || fail "weir echo $* does not start"
 }
 
 # listen ADDRESS <INPUT >OUTPUT: `weir listen` in the background; sets $address and $listener.
@@ -61,4 +61,16 @@ expect() {
 # says TEXT WANTED: it has this in it.
 says() {
     case $1 in *"$2"*) ;; *) fail "\"$2\" is not in: $1" ;; esac
+}
+
+# until_stats PID FILE TEXT: asks for statistics until they say that; nothing else is in the file.
+until_stats() {
+    local try
+    for try in $(seq 600); do
+        kill -USR1 "$1"
+        case $(cat "$2") in *"$3"*) break ;; esac
+        [ "$try" != 600 ] || fail "after $try questions \"$3\" is not in: $(tail -n 3 "$2")"
+        sleep 0.05
+    done
+    if grep -v ' accepted, ' "$2"; then fail "no statistics"; fi
 }

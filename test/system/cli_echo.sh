@@ -104,6 +104,39 @@ echoes
 round_trip
 stops TERM
 
-serve udp://127.0.0.1:0
-echoes
+# What it has come to is said at SIGUSR1 and at the end: who is there, who has failed, what moved.
+stats() { until_stats "$server" "$dir/stats" "weir: $1; "; }
+
+mkfifo "$dir/hold" "$dir/heard"
+for listen in tcp://127.0.0.1:0 "unix:$dir/socket"; do
+    serve --stats "$listen" 2>"$dir/stats"
+    stats "0 accepted, 0 open, 0 failed; 0 bytes in, 0 out"
+    "$weir" connect "$address" <"$dir/hold" >"$dir/heard" &
+    peer=$!
+    jobs_started+=("$peer")
+    exec {hold}>"$dir/hold" {heard}<"$dir/heard"
+    echo "still here" >&"$hold"
+    read -r -t 30 line <&"$heard" || fail "no answer"
+    echoes
+    stats "2 accepted, 1 open, 0 failed; 25 bytes in, 25 out"
+    exec {hold}>&-
+    wait "$peer" || fail "status $? of a peer"
+    exec {heard}<&-
+    stops TERM
+    says "$(tail -n 1 "$dir/stats")" "weir: 2 accepted, 0 open, 0 failed; 25 bytes in, 25 out; "
+done
+
+# Closed with an answer that nobody has read a connection is reset.
+serve --stats tcp://127.0.0.1:0 2>"$dir/stats"
+exec {peer}<>"/dev/tcp/127.0.0.1/${address##*:}"
+echo "half an answer" >&"$peer"
+read -r -t 30 -N 4 line <&"$peer" || fail "no answer"
+exec {peer}>&-
+stats "1 accepted, 0 open, 1 failed; 15 bytes in, 15 out"
 stops TERM
+
+serve --stats udp://127.0.0.1:0 2>"$dir/stats"
+echoes
+stats "0 accepted, 0 open, 0 failed; 14 bytes in, 14 out"
+stops TERM
+says "$(tail -n 1 "$dir/stats")" "weir: 0 accepted, 0 open, 0 failed; 14 bytes in, 14 out; "

@@ -90,13 +90,16 @@ listen_tls --client-ca "$pki/ca.pem" >/dev/null </dev/null
 wait "$listener" && fail "the listener ends well without a handshake"
 says "$(cat <&"$listener_says")" "the client has shown no certificate"
 
-# No protocol in common; a peer without TLS, on either side.
-serve_tls "${server_options[@]}" --alpn h2
+# No protocol in common; a peer without TLS, on either side. They are in the statistics.
+serve_tls --stats "${server_options[@]}" --alpn h2
+[ "$(echo hello | "$weir" connect --ca "$pki/ca.pem" "$address")" = hello ] || fail "no answer"
 expect 1 "$weir" connect --ca "$pki/ca.pem" --alpn smtp "$address" </dev/null
 says "$err" "TLS failed"
 says "$err" "--alpn LIST"
 expect 0 "$weir" connect -t 30 "${address/tls:/tcp:}" <<<"GET / HTTP/1.0"
 says "$(cat "$server_says")" "the peer speaks HTTP, not TLS"
+stop_serving
+says "$(tail -n 1 "$server_says")" "3 accepted, 0 open, 2 failed; 6 bytes in, 6 out; "
 serve tcp://127.0.0.1:0
 expect 1 "$weir" connect "${address/tcp:/tls:}" </dev/null
 says "$err" "TLS failed"
