@@ -60,10 +60,10 @@ for text in (b"*1\r\nPING\r\n", b"*1\r\n\n", b"*1\r\n$\r\n4\r\nPING\r\n", b"*1\r
     ask(s, b"PING\r\n", b"+PONG\r\n")
 
 # Those who begin and do not go on, and those who ask and do not listen, harm nobody.
+before = memory()
 slow = [connect() for _ in range(100)]
 for one in slow:
     one.sendall(b"*99999999999999999999\r\n$4\r\nPI")
-before = memory()
 deaf = [connect() for _ in range(3)]
 for one in deaf:
     fill(one, b"PING\r\n" * 1000, lambda: ask(s, b"PING\r\n", b"+PONG\r\n"))
