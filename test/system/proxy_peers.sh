@@ -2,11 +2,14 @@
 # ctest: also asan
 # ctest: timeout 180
 # Other people's programs around `weir proxy`: nginx and haproxy in front of it and behind it, with
-# TLS taken off and put on; curl, socat and openssl's client through it.
+# TLS taken off and put on; curl, socat and openssl's client through it; Redis's and wrk through it
+# to the examples.
 set -euo pipefail
 source "${WEIR_SOURCE:?}/test/support/cli.bash"
 source "$WEIR_SOURCE/test/support/proxy.bash"
-source "$WEIR_SOURCE/test/support/tls.bash" nginx haproxy curl socat openssl
+source "$WEIR_SOURCE/test/support/example.bash"
+source "$WEIR_SOURCE/test/support/tls.bash" nginx haproxy curl socat openssl redis-cli \
+    redis-benchmark wrk
 
 for module in "" "load_module /usr/lib/nginx/modules/ngx_stream_module.so;"; do
     echo "$module events {} stream {}" >"$dir/nginx.conf"
@@ -197,6 +200,38 @@ if curl -sS --max-time 60 "http://${proxy_address#tls://}/hello" 2>"$dir/err"; t
 fi
 until_says "the peer speaks HTTP, not TLS"
 stop_proxy
+
+# ---- the examples behind it ----------------------------------------------------------------------
+
+example redis_ping tcp://127.0.0.1:0
+proxy tcp://127.0.0.1:0 "tcp://127.0.0.1:$port"
+far_port=${proxy_address##*:}
+[ "$(redis-cli -p "$far_port" ping)" = PONG ] || fail "redis-cli ping"
+[ "$(printf 'ping 1\nping 2\n' | redis-cli -p "$far_port" | tr '\n' ' ')" = "1 2 " ] ||
+    fail "redis-cli with two commands"
+for pipeline in 1 16; do
+    expect 0 redis-benchmark -p "$far_port" -t ping_inline,ping_mbulk -n 2000 -c 20 \
+        -P $pipeline --csv
+    [ "$(grep -c '^"PING_.*","[1-9]' "$dir/out")" = 2 ] || fail "redis-benchmark: $out $err"
+done
+stop_proxy
+stop_example
+
+example http_hello tcp://127.0.0.1:0
+proxy tcp://127.0.0.1:0 "tcp://127.0.0.1:$port"
+url=http://${proxy_address#tcp://}/
+[ "$(curl -sS --max-time 60 "$url" "$url" -w '%{num_connects}' | tr '\n' ' ')" = \
+    "hello 1hello 0" ] || fail "curl does not keep the connection"
+expect 0 wrk -t 1 -c 16 -d 1s "$url"
+grep -q '^ *[1-9][0-9]* requests in' "$dir/out" || fail "wrk: $out"
+if grep 'Socket errors\|Non-2xx' "$dir/out"; then fail "wrk: $out"; fi
+stop_proxy
+proxy "${server_options[@]}" tls://127.0.0.1:0 "tcp://127.0.0.1:$port"
+url=https://localhost:${proxy_address##*:}/
+[ "$(curl -sS --max-time 60 --cacert "$pki/ca.pem" "$url" "$url" -w '%{num_connects}' |
+    tr '\n' ' ')" = "hello 1hello 0" ] || fail "curl over TLS"
+stop_proxy
+stop_example
 
 # ---- ends ----------------------------------------------------------------------------------------
 
