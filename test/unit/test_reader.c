@@ -266,6 +266,46 @@ static void sizes_are_exact(void)
     pair_close(pair);
 }
 
+/* ---- views ---------------------------------------------------------------------------------- */
+
+/* Until the next call that reads: not what is written, gathered or sent, the view itself among it,
+ * and not what comes meanwhile. */
+static void a_view_stays_while_answers_go_out(void)
+{
+    static const size_t sizes[] = {1, 100, BUFFER_FIRST - 1, BUFFER_FIRST, 20000};
+    static char text[20002], answer[60000];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t len = sizes[i], done = 0;
+        weir_socket *pair[2];
+        weir_bytes line;
+        stream_pair(pair);
+        weir_reader *r = reader_of(pair[0], 0);
+        for (size_t at = 0; at < len; at++)
+            text[at] = (char)('a' + pattern(at) % 26);
+        memcpy(text + len, "\n", 2);
+        say(pair[1], text, len + 1);
+        say(pair[1], "next\n", 5);
+        EXPECT(weir_read_line(r, &line), 1);
+        say(pair[1], "more\n", 5);
+        EXPECT(weir_write(r, "begin", 5), 0);
+        EXPECT(weir_flush(r), 0);
+        CHECK(line.len == len && memcmp(line.data, text, len) == 0);
+        EXPECT(weir_write(r, line.data, line.len), 0);
+        EXPECT(weir_writef(r, "%.*s", (int)line.len, line.data), 0);
+        EXPECT(weir_write(r, answer, 20000 - 5), 0); /* more than is gathered */
+        CHECK(line.len == len && memcmp(line.data, text, len) == 0);
+        EXPECT(weir_flush(r), 0);
+        CHECK(line.len == len && memcmp(line.data, text, len) == 0);
+        EXPECT(weir_recv_exact(pair[1], answer, 20000 + 2 * len, &done), 0);
+        CHECK(memcmp(answer + 5, text, len) == 0 && memcmp(answer + 5 + len, text, len) == 0);
+        memset(answer, 0, sizeof answer);
+        expect_line(r, "next");
+        expect_line(r, "more");
+        EXPECT(weir_reader_close(r), 0);
+        pair_close(pair);
+    }
+}
+
 /* ---- ends ----------------------------------------------------------------------------------- */
 
 /* In the middle of anything: it is told, what there is can be seen and can still be had; and then
@@ -507,6 +547,7 @@ int main(int argc, char **argv)
         GROUND_TEST(ONCE, a_line_is_max_bytes_long_at_most),
         GROUND_TEST(ONCE, a_zero_byte_is_behind_what_has_come),
         GROUND_TEST(EVERYWHERE, sizes_are_exact),
+        GROUND_TEST(EVERYWHERE, a_view_stays_while_answers_go_out),
         GROUND_TEST(EVERYWHERE, an_end_in_the_middle_is_told),
         GROUND_TEST(EVERYWHERE, a_cancelled_read_takes_nothing),
         GROUND_TEST(ONCE, a_peer_that_trickles_cannot_outlast_the_time_out),
