@@ -4,6 +4,7 @@
 #include "support/json.h"
 
 #include <semaphore.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -77,6 +78,7 @@ struct waiting {
     weir_mutex *m;
     weir_channel *c;
     weir_group *g;
+    const weir_address *to;
 };
 
 static int named(void *arg)
@@ -131,6 +133,25 @@ static int sends_for_ever(struct waiting *w)
     while ((n = weir_send(w->s, much, sizeof much)) > 0)
         continue;
     return (int)n;
+}
+
+static int connects(struct waiting *w)
+{
+    return weir_connect_address(w->s, w->to);
+}
+
+static int waits_for_either(struct waiting *w)
+{
+    return weir_wait(w->s, WEIR_READABLE | WEIR_WRITABLE);
+}
+
+static int waits_for_a_signal(struct waiting *w)
+{
+    sigset_t set;
+    (void)w;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    return weir_signal_wait(&set);
 }
 
 static int sleeps(struct waiting *w)
@@ -251,6 +272,69 @@ static void senders_are_seen(void)
     pair_close(pair);
 }
 
+static void fill(weir_socket *s)
+{
+    static const char much[65536];
+    ssize_t n;
+    EXPECT(weir_set_blocking(s, false), 0);
+    while ((n = weir_send(s, much, sizeof much)) > 0)
+        continue;
+    EXPECT(n, -EAGAIN);
+    EXPECT(weir_set_blocking(s, true), 0);
+}
+
+/* Of those who send on one socket all but the first; and who only waits for what can be done. */
+static void turns_are_seen(void)
+{
+    weir_group *g = group_open();
+    struct waiting first = {0}, second = {0}, either = {0};
+    weir_socket *pair[2];
+    stream_pair(pair);
+    first.s = second.s = either.s = pair[0];
+    fill(pair[0]);
+    go(&first, g, "first", sends_for_ever);
+    go(&second, g, "second", sends_for_ever);
+    go(&either, g, "either", waits_for_either);
+    expect_task("first", "\"waits_for\":\"send\"");
+    expect_task("second", "\"waits_for\":\"turn\"");
+    expect_task("either", "\"waits_for\":\"either\"");
+    weir_group_cancel(g);
+    other_until_ended(&first.other);
+    other_until_ended(&second.other);
+    stop(&either, g);
+    pair_close(pair);
+}
+
+/* The listener's queue is full, so that it gets no answer. */
+static void connects_are_seen(void)
+{
+    weir_group *g = group_open();
+    struct waiting w = {0};
+    weir_address at;
+    weir_socket *s[3], *listener = tcp_listener(&at);
+    for (size_t i = 0; i < 3; i++)
+        EXPECT(weir_socket_open(&s[i], AF_INET, SOCK_STREAM, 0), 0);
+    EXPECT(weir_connect_address(s[0], &at), 0);
+    EXPECT(weir_connect_address(s[1], &at), 0);
+    w.s = s[2];
+    w.to = &at;
+    go(&w, g, "third", connects);
+    expect_task("third", "\"waits_for\":\"connect\"");
+    stop(&w, g);
+    for (size_t i = 0; i < 3; i++)
+        weir_close(s[i]);
+    weir_close(listener);
+}
+
+static void waits_for_signals_are_seen(void)
+{
+    weir_group *g = group_open();
+    struct waiting w = {0};
+    go(&w, g, "it", waits_for_a_signal);
+    expect_task("it", "\"waits_for\":\"signal\"");
+    stop(&w, g);
+}
+
 static void object_part(char part[64], const void *object)
 {
     snprintf(part, 64, "\"object\":\"0x%lx\"", (unsigned long)(uintptr_t)object);
@@ -347,6 +431,28 @@ static void since_grows(void)
     free(task);
     free(json);
     stop(&w, g);
+}
+
+/* ---- the run --------------------------------------------------------------------------------- */
+
+static void loop_and_reason_are_told(void)
+{
+    weir_run_info info;
+    char part[128];
+    char *json = dump(WEIR_INSPECT_JSON), *text = dump(WEIR_INSPECT_TEXT);
+    EXPECT(weir_inspect_run(&info, sizeof info), 0);
+    if (ground->tasks) {
+        CHECK(!strcmp(info.loop, ground->name) && !strcmp(info.reason, "asked for"));
+        snprintf(part, sizeof part, "\"loop\":\"%s\",\"reason\":\"asked for\"", ground->name);
+        expect_part(json, part);
+        snprintf(part, sizeof part, "tasks, %s (asked for), ", ground->name);
+        expect_part(text, part);
+    } else {
+        expect_part(json, "\"model\":\"threads\"");
+        expect_part(text, "threads, ");
+    }
+    free(text);
+    free(json);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -561,10 +667,14 @@ static const struct ground_test tests[] = {
     GROUND_TEST(IN_RUNS, receivers_have_addresses),
     GROUND_TEST(IN_RUNS, waits_after_a_message_are_seen),
     GROUND_TEST(IN_RUNS, senders_are_seen),
+    GROUND_TEST(IN_RUNS, turns_are_seen),
+    GROUND_TEST(IN_RUNS, connects_are_seen),
+    GROUND_TEST(IN_RUNS, waits_for_signals_are_seen),
     GROUND_TEST(IN_RUNS, each_thing_is_told),
     GROUND_TEST(IN_TASKS, offloads_are_told),
     GROUND_TEST(IN_RUNS, own_task_is_running),
     GROUND_TEST(IN_RUNS, since_grows),
+    GROUND_TEST(IN_RUNS, loop_and_reason_are_told),
     GROUND_TEST(IN_RUNS, names_are_shown_safely),
     GROUND_TEST(IN_TASKS, stacks_are_measured),
     GROUND_TEST(IN_RUNS, counters_count),
@@ -577,5 +687,9 @@ static const struct ground_test tests[] = {
 
 int main(int argc, char **argv)
 {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     return ground_main(argc, argv, "inspect", tests, sizeof tests / sizeof *tests);
 }

@@ -174,6 +174,50 @@ static void others_get_their_turns(void)
     group_end(g);
 }
 
+/* ---- servers --------------------------------------------------------------------------------- */
+
+static atomic_bool short_of_descriptors;
+
+static int no_descriptors_to_accept(enum sys_call call)
+{
+    return call == SYS_ACCEPT && atomic_load(&short_of_descriptors) ? -EMFILE : 0;
+}
+
+static int fails(weir_socket *s, struct serving *sv)
+{
+    (void)s;
+    (void)sv;
+    return -EDOM;
+}
+
+static void failures_and_shortages_of_servers_are_counted(void)
+{
+    static const struct sys_faults faults = {.error = no_descriptors_to_accept};
+    struct serving sv = {.handler = fails};
+    weir_counters before, now;
+    serving_begin(&sv);
+    EXPECT(weir_inspect_counters(&before, sizeof before), 0);
+    visitor_sees_the_end(visitor(&sv));
+    until(&sv.told, 1);
+    EXPECT(weir_inspect_counters(&now, sizeof now), 0);
+    EXPECT(now.serve_failed - before.serve_failed, 1);
+    EXPECT(now.accept_rests, before.accept_rests);
+    atomic_store(&short_of_descriptors, true);
+    sys_faults = &faults;
+    weir_socket *c = visitor(&sv);
+    until(&sv.full, 1);
+    EXPECT(weir_inspect_counters(&now, sizeof now), 0);
+    CHECK(now.accept_rests > before.accept_rests);
+    EXPECT(now.serve_failed - before.serve_failed, 1);
+    atomic_store(&short_of_descriptors, false);
+    visitor_sees_the_end(c);
+    until(&sv.told, 2);
+    sys_faults = NULL;
+    EXPECT(weir_inspect_counters(&now, sizeof now), 0);
+    EXPECT(now.serve_failed - before.serve_failed, 2);
+    serving_end(&sv);
+}
+
 /* ---- children -------------------------------------------------------------------------------- */
 
 /* What the servers of the parent have come to is not the child's. */
@@ -204,6 +248,7 @@ static const struct ground_test tests[] = {
     GROUND_TEST(IN_TASKS, abandoned_questions_do_not_pile_up),
     GROUND_TEST(IN_RUNS, lists_that_are_cut_say_so),
     GROUND_TEST(IN_TASKS, others_get_their_turns),
+    GROUND_TEST(EVERYWHERE, failures_and_shortages_of_servers_are_counted),
     GROUND_TEST(IN_RUNS, children_have_had_no_servers),
 };
 
