@@ -58,8 +58,8 @@ static ssize_t try_in(weir_socket *s, struct transfer *t)
     return sys_splice(atomic_load_explicit(&s->fd, memory_order_relaxed), splice->fd, t->len);
 }
 
-/* It sends in pieces, and if one fails says how many bytes went before. With that the kernel has told
- * a reset, which it does once. */
+/* It sends in pieces, and if one fails says how many bytes went before. With that the kernel has
+ * told a reset, which it does once. */
 static ssize_t try_out(weir_socket *s, struct transfer *t)
 {
     const struct splice *splice = (const struct splice *)t;

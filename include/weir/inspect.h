@@ -197,8 +197,8 @@ typedef struct weir_watch_options {
  *   -EBUSY    there is a watcher
  *   -EMFILE, -ENFILE, -ENOMEM, -EAGAIN   no descriptors, no memory, no threads
  * The end waits for what the watcher is doing just now, a callback among that, but not for room in
- * `.fd`: what finds none then is cut. (A terminal that is stopped, or a pipe that others fill at the
- * same time, holds it up unless it is O_NONBLOCK.) */
+ * `.fd`: what finds none then is cut. (A terminal that is stopped, or a pipe that others fill at
+ * the same time, holds it up unless it is O_NONBLOCK.) */
 WEIR_API int weir_inspect_watch(const weir_watch_options *options);
 
 #ifdef __cplusplus

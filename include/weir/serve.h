@@ -82,8 +82,8 @@ typedef struct weir_serve_options {
  * handlers are cancelled at once.
  *
  * Returns when the last handler has: 0 after an end that was asked for; or
- *   WEIR_ECLOSED  the listener was aborted or closed by somebody else, or shut down (shutdown(2)) by
- *                 one who shares it
+ *   WEIR_ECLOSED  the listener was aborted or closed by somebody else, or shut down (shutdown(2))
+ *                 by one who shares it
  *   -EINVAL       `listener` or `handler` is NULL, it does not listen, unknown options, or as
  *                 weir_signal_wait for `.stop`
  *   -ENOMEM, -EMFILE, -ENFILE, -EAGAIN   it cannot begin: no memory, descriptors or threads

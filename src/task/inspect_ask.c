@@ -7,8 +7,8 @@
 #include <string.h>
 #include <weir/error.h>
 
-/* How long who asks is patient when nothing more is said, and with a loop that only runs other tasks;
- * and how many tasks a loop tells of until it goes on with what it has to do. */
+/* How long who asks is patient when nothing more is said, and with a loop that only runs other
+ * tasks; and how many tasks a loop tells of until it goes on with what it has to do. */
 #define PATIENCE_NS      (100 * NS_PER_MS)
 #define PATIENCE_MOST_NS (2 * NS_PER_S)
 #define SLICE            256

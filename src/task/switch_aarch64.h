@@ -93,7 +93,7 @@ static inline const char *switch_stopped_at(const struct switch_point *p)
     return p->sp;
 }
 
-/* Before the registers are of two stacks x17 is where it goes, and nothing as soon as it is there. */
+/* Before the registers are of two stacks x17 is where it goes, and is cleared when it is there. */
 static inline bool switch_begun(const struct switch_point *p, const ucontext_t *interrupted)
 {
     return (void *)interrupted->uc_mcontext.regs[17] == p->pc;

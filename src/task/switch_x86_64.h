@@ -117,7 +117,7 @@ static inline const char *switch_stopped_at(const struct switch_point *p)
     return p->sp;
 }
 
-/* Before the registers are of two stacks rdx is where it goes, and nothing as soon as it is there. */
+/* Before the registers are of two stacks rdx is where it goes, and is cleared when it is there. */
 static inline bool switch_begun(const struct switch_point *p, const ucontext_t *interrupted)
 {
     return (void *)interrupted->uc_mcontext.gregs[REG_RDX] == p->pc;

@@ -12,7 +12,7 @@
  * back. */
 int stall_begin(int signal);
 void stall_end(void);
-/* The same where no thread has been asked: in a child after fork, or if the watch does not begin. */
+/* The same where no thread has been asked: in a child after fork, or if it cannot begin. */
 void stall_forget(void);
 
 /* In a handler of the loop's thread: which calls lead to where it was interrupted, as backtrace(3).

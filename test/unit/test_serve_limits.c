@@ -298,7 +298,7 @@ static void who_is_told_may_fork(void)
     EXPECT(weir_close(listener), 0);
 }
 
-/* ---- refused ---------------------------------------------------------------------------------- */
+/* ---- refused --------------------------------------------------------------------------------- */
 
 static int not_permitted(enum sys_call call)
 {
