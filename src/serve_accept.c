@@ -2,8 +2,11 @@
 #include "context.h"
 #include "serve.h"
 #include "socket.h"
+#include "sys.h"
 #include "tls/tls.h"
 
+#include <limits.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <weir/inspect.h>
 #include <weir/limit.h>
@@ -11,8 +14,7 @@
 /* When a task cannot be started, the next connection is taken after this. */
 #define REST_MS 50
 
-/* So many connections at most are taken from a queue at the end: whoever comes while they are was
- * not in it. */
+/* How many connections are in a queue that does not tell. */
 #define QUEUE_MOST 4096
 
 /* ---- counting -------------------------------------------------------------------------------- */
@@ -225,15 +227,37 @@ static int accept_until_cancelled(struct acceptor *a)
     return rc;
 }
 
+static unsigned queue_length(const weir_socket *listener)
+{
+    struct tcp_info info;
+    socklen_t length = sizeof info;
+    int rc = sys_getsockopt(atomic_load_explicit(&listener->fd, memory_order_relaxed), IPPROTO_TCP,
+                            TCP_INFO, &info, &length);
+
+    return rc < 0 ? QUEUE_MOST : info.tcpi_unacked; /* so it is while a socket listens */
+}
+
 /* Those who find no seat now would be kept waiting by a server that ends. */
-static void accept_queue(struct acceptor *a)
+static bool accept_some(struct acceptor *a, unsigned count)
 {
     struct server *v = a->server;
-    unsigned i = 0;
+    bool some = true;
 
-    while (i++ < QUEUE_MOST && weir_time_left() != 0 && !socket_closed(a->listener) &&
-           (!v->bell || sit_down(v)) && accept_one(a) == 0)
-        continue;
+    while (count-- > 0 && some)
+        some = weir_time_left() != 0 && !socket_closed(a->listener) && (!v->bell || sit_down(v)) &&
+               accept_one(a) == 0;
+    return some;
+}
+
+/* Others may come as fast as they are taken: it goes on only as long as they become fewer. */
+static void accept_queue(struct acceptor *a)
+{
+    unsigned now = queue_length(a->listener), before = UINT_MAX;
+
+    while (now > 0 && now < before && accept_some(a, now)) {
+        before = now;
+        now = queue_length(a->listener);
+    }
 }
 
 int acceptor_run(void *acceptor)

@@ -73,13 +73,13 @@ typedef struct weir_serve_options {
  * Too much. Beyond `.max_connections`, and without descriptors or memory, connections wait in the
  * kernel's queue, and no processor time is spent on them; as many as fit in there (weir_listen).
  *
- * The end. What the queues hold is accepted (4,096 of each at most), while there are seats and
- * `.drain_ms` is not over; then, at once, the listener is aborted, so that clients are refused from
- * now on, and may be closed by the caller, whose it stays. (A process that shares it goes on.) What
- * still runs after `.drain_ms` is cancelled: every wait of a handler returns -ECANCELED, but for
- * what it does in a shield of its own. Handlers that heed neither are waited for, so that what they
- * use lives as long as they do. When the caller's whole run ends, by the return of its main task,
- * handlers are cancelled at once.
+ * The end. What the queues hold is accepted, as long as that becomes less, while there are seats
+ * and `.drain_ms` is not over; then, at once, the listener is aborted, so that clients are refused
+ * from now on, and may be closed by the caller, whose it stays. (A process that shares it goes on.)
+ * What still runs after `.drain_ms` is cancelled: every wait of a handler returns -ECANCELED, but
+ * for what it does in a shield of its own. Handlers that heed neither are waited for, so that what
+ * they use lives as long as they do. When the caller's whole run ends, by the return of its main
+ * task, handlers are cancelled at once.
  *
  * Returns when the last handler has: 0 after an end that was asked for; or
  *   WEIR_ECLOSED  the listener was aborted or closed by somebody else, or shut down (shutdown(2))

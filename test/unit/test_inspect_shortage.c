@@ -235,7 +235,9 @@ static void children_have_had_no_servers(void)
         EXPECT(weir_inspect_counters(&counters, sizeof counters), 0);
         EXPECT(counters.accepted, 0);
         EXPECT(counters.serving, 0);
-        _exit(0);
+        /* What is in the parent's threads is lost here, and no leak: nothing is to look at that. */
+        execlp("true", "true", (char *)NULL);
+        _exit(1);
     }
     child_ends(child, 0);
     EXPECT(weir_close(c), 0);

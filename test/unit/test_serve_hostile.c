@@ -49,6 +49,24 @@ static void has_an_answer(weir_socket *c)
     visitor_sees_the_end(c);
 }
 
+/* A good client says that and hears it. On a slow machine its handler, too, may run into its limit:
+ * then it comes again. Returns how often it did. */
+static int comes_until_it_hears(const struct serving *sv, const char *word)
+{
+    for (int late = 0;; late++) {
+        char heard[8];
+        size_t done = 0, len = strlen(word);
+        weir_socket *good = visitor(sv);
+        int rc = weir_send_all(good, word, len, &done);
+        if (rc == 0)
+            rc = weir_recv_exact(good, heard, len, &(size_t){0});
+        EXPECT(weir_close(good), 0);
+        CHECK(rc == -ECONNRESET || rc == -EPIPE || rc == WEIR_EEND || !memcmp(heard, word, len));
+        if (rc == 0)
+            return late;
+    }
+}
+
 /* They hold every seat; each only for its time. */
 static void slow_clients_by_the_hundred(void)
 {
@@ -59,13 +77,11 @@ static void slow_clients_by_the_hundred(void)
     long memory_kib = watch_memory_kib();
     serving_begin(&sv);
     crowd_comes(&sv, "w");
-    weir_socket *good = visitor(&sv);
-    EXPECT(weir_send(good, "word", 4), 4);
-    has_an_answer(good);
+    int late = comes_until_it_hears(&sv, "word");
     crowd_sees_the_end();
-    until(&sv.ended, HUNDREDS + 1);
+    until(&sv.ended, HUNDREDS + 1 + late);
     memory_is_bounded(memory_kib, SEATS);
-    EXPECT(atomic_load(&sv.told), HUNDREDS);
+    EXPECT(atomic_load(&sv.told), HUNDREDS + late);
     EXPECT(atomic_load(&sv.told_rc), WEIR_EDEADLINE);
     serving_end(&sv);
     CHECK(atomic_load(&sv.most) <= SEATS);
@@ -116,10 +132,8 @@ static void clients_that_never_receive(void)
     long memory_kib = watch_memory_kib();
     serving_begin(&sv);
     crowd_comes(&sv, "flood");
-    weir_socket *good = visitor(&sv);
-    visitor_asks(good);
-    EXPECT(weir_close(good), 0);
-    until(&sv.told, HUNDREDS);
+    int late = comes_until_it_hears(&sv, "x");
+    until(&sv.told, HUNDREDS + late);
     EXPECT(atomic_load(&sv.told_rc), WEIR_EDEADLINE);
     memory_is_bounded(memory_kib, SEATS);
     for (int i = 0; i < HUNDREDS; i++)

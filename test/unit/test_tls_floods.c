@@ -126,7 +126,9 @@ static void pile_up(weir_socket *s, struct puppet *p)
 static void answers_are_not_piled_up(void)
 {
     const struct puppet_row *both[] = {client, server};
-    for (int i = 0; i < (RUNNING_ON_VALGRIND ? 1 : 2); i++) {
+    if (RUNNING_ON_VALGRIND)
+        return;
+    for (int i = 0; i < 2; i++) {
         struct puppet *p;
         weir_socket *s = talk_begin(&p, both[i]);
         uint64_t at = 0;

@@ -87,6 +87,7 @@ static void watchers_stay_with_the_parent(void)
 {
     const weir_watch_options *options = WEIR_WATCH_OPTIONS(.stall_ms = LONG_MS);
     EXPECT(weir_inspect_watch(options), 0);
+    until_there_are(1);
     pid_t child = fork();
     if (child == 0) {
         EXPECT(weir_inspect_watch(NULL), 0);
