@@ -1,6 +1,5 @@
 #include "support/serve_crowd.h"
 
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -94,25 +93,24 @@ void on_loops(unsigned loops, void (*fn)(void))
 
 /* ---- listeners ------------------------------------------------------------------------------- */
 
-static int listeners_in(const char *path, unsigned port)
-{
-    FILE *file = fopen(path, "r");
-    char line[512];
-    int count = 0;
-    CHECK(file != NULL);
-    while (fgets(line, sizeof line, file)) {
-        unsigned there, state;
-        if (sscanf(line, " %*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x", &there, &state) == 2)
-            count += there == port && state == TCP_LISTEN;
-    }
-    fclose(file);
-    return count;
-}
-
+/* Another process may have a listener at the same port, of another family. */
 int listeners_at(const struct serving *sv)
 {
-    unsigned port = weir_address_port(&sv->where);
-    return listeners_in("/proc/self/net/tcp", port) + listeners_in("/proc/self/net/tcp6", port);
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++) {
+        struct sockaddr_storage at;
+        socklen_t size = sizeof at, length = sizeof(int);
+        weir_address address;
+        int listens = 0;
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) || !listens)
+            continue;
+        EXPECT(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+        if (at.ss_family == AF_UNIX)
+            continue;
+        EXPECT(weir_address_from_sockaddr(&address, (struct sockaddr *)&at, size), 0);
+        count += weir_address_port(&address) == weir_address_port(&sv->where);
+    }
+    return count;
 }
 
 /* ---- clients --------------------------------------------------------------------------------- */

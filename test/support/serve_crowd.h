@@ -22,7 +22,7 @@ int threads_used(void);
 int thread_connections(int i);
 bool thread_is_mine(void);
 
-/* How many sockets listen on TCP at the server's port. */
+/* How many sockets of the process listen on TCP at the server's port. */
 int listeners_at(const struct serving *sv);
 
 void crowd_comes(struct serving *sv);
