@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from figure import Row
-from figures_tls import Daemon, NGINX_MODULE, free_port
+from figures_tls import Daemon, free_port, nginx_stream
 from measure import Blocks, Server, Skipped, run
 
 LOOPS = ("epoll", "io_uring")
@@ -34,24 +34,7 @@ def haproxy(*options):
 
 def nginx(*options):
     def start(_bench, directory, far):
-        port = free_port()
-        module = f"load_module {NGINX_MODULE};" if NGINX_MODULE.exists() else ""
-        (directory / "nginx.conf").write_text(f"""\
-{module}
-daemon off;
-master_process off;
-pid {directory}/nginx.pid;
-error_log stderr error;
-events {{ }}
-stream {{
-    server {{
-        listen 127.0.0.1:{port};
-        proxy_pass 127.0.0.1:{far};
-        {' '.join(options)}
-    }}
-}}
-""")
-        return Daemon(["nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")], port)
+        return nginx_stream(directory, far, "", *options)
     return start
 
 

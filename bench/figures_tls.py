@@ -222,7 +222,7 @@ key = {directory}/key.pem
 NGINX_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 
-def nginx(directory, far):
+def nginx_stream(directory, far, how_it_listens, *lines):
     port = free_port()
     module = f"load_module {NGINX_MODULE};" if NGINX_MODULE.exists() else ""
     (directory / "nginx.conf").write_text(f"""\
@@ -234,16 +234,19 @@ error_log stderr error;
 events {{ }}
 stream {{
     server {{
-        listen 127.0.0.1:{port} ssl;
-        ssl_certificate {directory}/chain.pem;
-        ssl_certificate_key {directory}/key.pem;
-        ssl_protocols TLSv1.2 TLSv1.3;
+        listen 127.0.0.1:{port} {how_it_listens};
         proxy_pass 127.0.0.1:{far};
-        proxy_buffer_size 64k;
+        {' '.join(lines)}
     }}
 }}
 """)
     return Daemon(["nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")], port)
+
+
+def nginx(directory, far):
+    return nginx_stream(directory, far, "ssl", f"ssl_certificate {directory}/chain.pem;",
+                        f"ssl_certificate_key {directory}/key.pem;",
+                        "ssl_protocols TLSv1.2 TLSv1.3;", "proxy_buffer_size 64k;")
 
 
 def relays(bench, directory):

@@ -238,7 +238,7 @@ static unsigned queue_length(const weir_socket *listener)
 }
 
 /* Those who find no seat now would be kept waiting by a server that ends. */
-static bool accept_some(struct acceptor *a, unsigned count)
+static bool accept_many(struct acceptor *a, unsigned count)
 {
     struct server *v = a->server;
     bool some = true;
@@ -254,7 +254,7 @@ static void accept_queue(struct acceptor *a)
 {
     unsigned now = queue_length(a->listener), before = UINT_MAX;
 
-    while (now > 0 && now < before && accept_some(a, now)) {
+    while (now > 0 && now < before && accept_many(a, now)) {
         before = now;
         now = queue_length(a->listener);
     }

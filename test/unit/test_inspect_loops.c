@@ -1,5 +1,6 @@
 /* Dumps of many loops and runs at once: while tasks and whole runs come and go, and while a loop
  * computes and has no time to answer. */
+#include "support/computing.h"
 #include "support/dumped.h"
 #include "support/ground.h"
 
@@ -10,45 +11,11 @@
 
 /* ---- a loop that has no time ----------------------------------------------------------------- */
 
-static atomic_bool computes, may_end, may_leave;
-
-/* Leaves at once, unless it may not. */
-static int computing(void *arg)
-{
-    (void)arg;
-    EXPECT(weir_task_name("computing"), 0);
-    atomic_store(&computes, true);
-    while (!atomic_load(&may_end))
-        continue;
-    while (!atomic_load(&may_leave))
-        EXPECT(weir_sleep(1), 0);
-    return 0;
-}
-
 static int sleeping(void *arg)
 {
     EXPECT(weir_task_name("sleeping"), 0);
     (void)arg;
     return weir_sleep(LONG_MS);
-}
-
-static void *computing_run(void *arg)
-{
-    (void)arg;
-    EXPECT(weir_run(computing, NULL, ground_options(), NULL), 0);
-    return NULL;
-}
-
-static pthread_t start_computing(void)
-{
-    pthread_t thread;
-    atomic_store(&computes, false);
-    atomic_store(&may_end, false);
-    atomic_store(&may_leave, true);
-    EXPECT(pthread_create(&thread, NULL, computing_run, NULL), 0);
-    while (!atomic_load(&computes))
-        give_way();
-    return thread;
 }
 
 /* From a task of another loop, or another thread: it is shown as busy, and all else is told. */
@@ -64,8 +31,7 @@ static void busy_loops_are_shown_as_such(void)
     EXPECT(dumped_times_in(json, "\"name\":\"computing\""), !ground->tasks);
     EXPECT(dumped_times_in(json, "\"name\":\"sleeping\""), 1);
     free(json);
-    atomic_store(&may_end, true);
-    pthread_join(thread, NULL);
+    end_computing(thread);
     weir_group_cancel(g);
     other_until_ended(&o);
     group_end(g);
@@ -84,8 +50,7 @@ static void late_answers_are_nobodys(void)
         give_way();
     EXPECT(dumped_times("\"name\":\"computing\""), 1);
     EXPECT(dumped_times("\"name\":\"computing\""), 1);
-    atomic_store(&may_leave, true);
-    pthread_join(thread, NULL);
+    end_computing(thread);
     EXPECT(dumped_times("\"name\":\"computing\""), 0);
 }
 
@@ -109,8 +74,7 @@ static void dumps_hold_nobody_up(void)
     unsigned before = turns;
     EXPECT(dumped_times("\"state\":\"busy\""), 1);
     CHECK(turns > before + 1);
-    atomic_store(&may_end, true);
-    pthread_join(thread, NULL);
+    end_computing(thread);
     weir_group_cancel(g);
     other_until_ended(&o);
     group_end(g);

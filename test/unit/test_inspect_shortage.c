@@ -1,6 +1,7 @@
 /* Looking inside when something is short: descriptors, memory, the time of those who answer, and of
  * those who share a thread with whoever looks. */
 #include "loop/loop.h"
+#include "support/computing.h"
 #include "support/dumped.h"
 #include "support/serve_fixture.h"
 #include "sys.h"
@@ -17,47 +18,6 @@ static int sleeping(void *arg)
 }
 
 /* ---- a loop that never answers --------------------------------------------------------------- */
-
-static _Atomic(struct loop *) stuck;
-static atomic_bool computes, may_end, may_leave;
-
-static int computing(void *arg)
-{
-    (void)arg;
-    atomic_store(&stuck, context_current()->loop);
-    atomic_store(&computes, true);
-    while (!atomic_load(&may_end))
-        continue;
-    while (!atomic_load(&may_leave))
-        EXPECT(weir_sleep(1), 0);
-    return 0;
-}
-
-static void *computing_run(void *arg)
-{
-    (void)arg;
-    EXPECT(weir_run(computing, NULL, ground_options(), NULL), 0);
-    return NULL;
-}
-
-static pthread_t start_computing(void)
-{
-    pthread_t thread;
-    atomic_store(&computes, false);
-    atomic_store(&may_end, false);
-    atomic_store(&may_leave, false);
-    EXPECT(pthread_create(&thread, NULL, computing_run, NULL), 0);
-    while (!atomic_load(&computes))
-        give_way();
-    return thread;
-}
-
-static void end_computing(pthread_t thread)
-{
-    atomic_store(&may_end, true);
-    atomic_store(&may_leave, true);
-    pthread_join(thread, NULL);
-}
 
 static int no_descriptors(enum sys_call call)
 {
@@ -88,6 +48,7 @@ static void abandoned_questions_do_not_pile_up(void)
     pthread_t thread = start_computing();
     struct loop *l = atomic_load(&stuck);
     unsigned count = 0;
+    atomic_store(&may_leave, false);
     for (int i = 0; i < 12; i++)
         EXPECT(dumped_times("\"state\":\"busy\""), 1);
     for (const struct question *at = atomic_load(&l->asked); at; at = at->next, count++)
